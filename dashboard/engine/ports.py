@@ -1,0 +1,76 @@
+"""What the pages and the command line need of the engine, as Protocols: tests pass fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dashboard.model import BoardView, CheckView, OwnHealth, Result, RunPhase, Settings
+from dashboard.storage.base import History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTicket:
+    """What became of a wish to run a check now. `joined`: a run was already going and serves this wish too."""
+
+    check_id: str
+    phase: RunPhase
+    joined: bool
+    after_id: int  # the result that answers has an id above this one
+
+
+class Board(Protocol):
+    """The live picture of all checks. Thread-safe; views are immutable."""
+
+    def view(self) -> BoardView:
+        """All checks as they are now."""
+
+    def check(self, check_id: str) -> CheckView:
+        """One check; raises UnknownCheck."""
+
+    def wait(self, version: int, timeout_s: float) -> int:
+        """Block until the version is above the given one or time is up; the version now."""
+
+    def wake(self) -> None:
+        """Let every waiter go: the server stops."""
+
+
+class Runs(Protocol):
+    """Check now."""
+
+    def request(self, check_id: str, by: str) -> RunTicket:
+        """Ask for a run. Raises UnknownCheck, TooSoon, ProberDown, RunRefused."""
+
+    def result(self, ticket: RunTicket, timeout_s: float) -> Result | None:
+        """The recorded result that answers the ticket; None when time is up."""
+
+
+class Own(Protocol):
+    """Watchroom's own health."""
+
+    def health(self) -> OwnHealth: ...
+
+
+class Services(Protocol):
+    """All of it, as create_app wants it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force now (a reload replaces it)."""
+
+    @property
+    def board(self) -> Board: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def own(self) -> Own: ...
+
+
+class Recorder(Protocol):
+    """The only way results are written."""
+
+    def record(self, results: Sequence[Result]) -> None:
+        """Record durably, fold in, publish. Returns only when durable."""
