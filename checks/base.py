@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -196,7 +196,7 @@ class Blocking(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """One HTTP hop as it goes on the wire; `address` is the judged IP to connect to, `body_limit_bytes` caps the read."""
+    """One HTTP hop as it goes on the wire; `address` is the judged IP to connect to; the body is read up to its limit."""
 
     method: str
     url: str
@@ -275,7 +275,7 @@ class Probe(BaseModel):
     type: ClassVar[str] = ""
     needs_commands: ClassVar[bool] = False  # runs programs: only with `commands.enabled`
 
-    def __init_subclass__(cls, type: str = "", **kwargs: object) -> None:
+    def __init_subclass__(cls, type: str = "", **kwargs: Any) -> None:  # pydantic's own class keywords
         super().__init_subclass__(**kwargs)
         if type:
             cls.type = type
