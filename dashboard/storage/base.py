@@ -8,11 +8,99 @@ the disk of a writer. Time: instants are aware UTC. `revision` grows by at least
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import nan
+from typing import Protocol, overload
 
-from checks.base import Status
-from dashboard.model import CheckState, Incident, Result, StoreHealth
+from checks.base import Detail, Status
+from dashboard.model import CheckState, Incident, Result, StoreHealth, Trigger
+
+
+class MetricRows(Sequence[Mapping[str, float]]):
+    """Metrics kept as one column a name, read as one mapping a row. NaN in a column: the row lacks that metric."""
+
+    __slots__ = ("columns", "length")
+
+    def __init__(self, columns: Mapping[str, Sequence[float]], length: int) -> None:
+        self.columns = columns
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, row: int) -> Mapping[str, float]: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Mapping[str, float]]: ...
+    def __getitem__(self, row: int | slice) -> Mapping[str, float] | Sequence[Mapping[str, float]]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(self.length))]
+        if not -self.length <= row < self.length:
+            raise IndexError(row)
+        values = ((name, column[row]) for name, column in self.columns.items())
+        return {name: value for name, value in values if value == value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultColumns:
+    """Many results as parallel sequences, oldest first: row i is made of the i-th of each. Far cheaper than Result objects.
+
+    `at_s` is epoch seconds, exact to the microsecond (`datetime.fromtimestamp(at_s[i], UTC)` is the instant); `statuses`
+    are the numbers of Status; `details` holds, by row, only those that say something. Treat all of it as read-only.
+    """
+
+    ids: Sequence[int]
+    check_ids: Sequence[str]
+    at_s: Sequence[float]
+    statuses: Sequence[int]
+    summaries: Sequence[str]
+    durations_s: Sequence[float]
+    covers_s: Sequence[float]
+    triggers: Sequence[Trigger]
+    by: Sequence[str]
+    workers: Sequence[str]
+    metrics: Sequence[Mapping[str, float]]
+    details: Mapping[int, Detail]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def metric(self, name: str) -> Sequence[float]:
+        """One metric down the rows, NaN where a row lacks it."""
+        if isinstance(self.metrics, MetricRows):
+            return self.metrics.columns.get(name) or [nan] * len(self)
+        return [row.get(name, nan) for row in self.metrics]
+
+    def metric_names(self) -> list[str]:
+        """The metrics that any row has, sorted."""
+        if isinstance(self.metrics, MetricRows):
+            return sorted(self.metrics.columns)
+        return sorted({name for row in self.metrics for name in row})
+
+    def results(self) -> list[Result]:
+        """The same rows as values."""
+        return [self.result(row) for row in range(len(self))]
+
+    def result(self, row: int) -> Result:
+        """One row as a value."""
+        return Result(
+            check_id=self.check_ids[row],
+            at=datetime.fromtimestamp(self.at_s[row], UTC),
+            status=Status(self.statuses[row]),
+            summary=self.summaries[row],
+            duration_s=self.durations_s[row],
+            covers_s=self.covers_s[row],
+            trigger=self.triggers[row],
+            by=self.by[row],
+            worker=self.workers[row],
+            metrics=self.metrics[row],
+            detail=self.details.get(row, _NO_DETAIL),
+            id=self.ids[row],
+        )
+
+
+_NO_DETAIL = Detail()
 
 
 class History(Protocol):
@@ -24,6 +112,9 @@ class History(Protocol):
     def between(self, check_id: str, start_at: datetime, end_at: datetime) -> list[Result]:
         """The results with start_at <= at < end_at, oldest first."""
 
+    def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
+        """What `between` gives, as columns: the cheap read for uptime bars, sparklines and charts."""
+
     def export(
         self,
         *,
@@ -33,6 +124,16 @@ class History(Protocol):
         end_at: datetime | None = None,
     ) -> Iterator[Sequence[Result]]:
         """All results that fit, oldest first, in chunks of some thousand rows; bounded memory. Closing it frees all."""
+
+    def export_columns(
+        self,
+        *,
+        check_ids: Collection[str] | None = None,
+        statuses: Collection[Status] | None = None,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+    ) -> Iterator[ResultColumns]:
+        """What `export` gives, as columns: several times faster. No chunk is empty; `metrics` has one dict a row."""
 
     def check_ids(self) -> set[str]:
         """The checks that have results, configured or not."""
