@@ -1,0 +1,311 @@
+"""Recorded results as CSV, NDJSON or JSON: what was asked for, and the bytes that answer it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal, cast
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from checks.base import Status
+from dashboard.errors import BadRequest
+from dashboard.model import BrokenCheck, Check, Result
+from dashboard.storage.base import History
+
+Format = Literal["csv", "ndjson", "json"]
+FORMATS: tuple[Format, ...] = ("csv", "ndjson", "json")
+DATASETS = ("results",)
+COLUMNS = ("check_id", "at", "status", "summary", "duration_s", "trigger", "by", "worker", "metrics")
+PARAMETERS = ("dataset", "format", "check", "tag", "group", "q", "status", "from", "to", "tz", "columns")
+CONTENT_TYPES: Mapping[Format, str] = {
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "json": "application/json",
+}
+LONGEST_VALUE = 500
+_SINGLE = frozenset({"dataset", "format", "q", "from", "to", "tz"})
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_BARE_OFFSET = re.compile(r"(T\d\d:?\d\d\S*) (\d\d:?\d\d)")  # "+02:00" in a URL that nobody quoted: "+" became " "
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to export: results with start_at <= at < end_at (`start_at` None = from the first), of these checks
+    (None = all) and statuses (None = all), in this zone and these columns."""
+
+    dataset: str = "results"
+    format: Format = "csv"
+    columns: tuple[str, ...] = COLUMNS
+    zone_name: str = "UTC"
+    zone: tzinfo = UTC
+    start_at: datetime | None = None
+    end_at: datetime
+    check_ids: frozenset[str] | None = None
+    statuses: frozenset[Status] | None = None
+
+
+def parse_request(
+    params: Mapping[str, Sequence[str]],
+    *,
+    now: datetime,
+    zone: str,
+    checks: Sequence[Check | BrokenCheck],
+    recorded: Collection[str] | None = None,
+    matches: Callable[[str], Collection[str]] | None = None,
+) -> ExportRequest:
+    """The request that the parameters make; empty values count as not given.
+
+    `zone` is used where `tz` is not given. `recorded` are the checks that have results: with it, a `check` that is
+    neither configured nor recorded is refused. `matches` gives the ids of the checks that a filter (`q`) picks.
+    Raises BadRequest naming the parameter at fault; BadFilter comes through from `matches`.
+    """
+    given = _clean(params)
+    zone_name = _single(given, "tz") or zone
+    found_zone = find_zone(zone_name)
+    start_at = _instant(given, "from", now, found_zone)
+    end_at = _instant(given, "to", now, found_zone) or now
+    if start_at is not None and start_at >= end_at:
+        raise BadRequest(f"from: {start_at.isoformat()} is not before to, {end_at.isoformat()} (the end is excluded)")
+    return ExportRequest(
+        dataset=_one_of(given, "dataset", DATASETS),
+        format=cast(Format, _one_of(given, "format", FORMATS)),
+        columns=_columns(given),
+        zone_name=zone_name,
+        zone=found_zone,
+        start_at=start_at,
+        end_at=end_at,
+        check_ids=_check_ids(given, checks, recorded, matches),
+        statuses=_statuses(given),
+    )
+
+
+def file_name(request: ExportRequest) -> str:
+    """The name to save it under: dataset, range and zone."""
+    start = "start" if request.start_at is None else _stamp(request.start_at, request.zone)
+    end = _stamp(request.end_at, request.zone)
+    zone = request.zone_name.replace("/", "-")
+    return f"watchroom_{request.dataset}_{start}_{end}_{zone}.{request.format}"
+
+
+def write(request: ExportRequest, history: History) -> Iterator[bytes]:
+    """The export in pieces of bounded size, oldest result first. Closing the iterator closes the history's too."""
+    with closing(_chunks(request, history)) as chunks:
+        if request.format == "csv":
+            yield (",".join(request.columns) + "\r\n").encode()
+            for rows in chunks:
+                yield _csv(rows, request)
+        elif request.format == "ndjson":
+            for rows in chunks:
+                yield b"\n".join(_json_rows(rows, request)) + b"\n"
+        else:
+            opening = b"["
+            for rows in chunks:
+                yield opening + b",\n".join(_json_rows(rows, request))
+                opening = b",\n"
+            yield b"[]\n" if opening == b"[" else b"]\n"
+
+
+def find_zone(name: str) -> tzinfo:
+    """The time zone with that IANA name. Raises BadRequest."""
+    if name == "UTC":
+        return UTC
+    try:
+        if _ZONE_NAME.fullmatch(name):
+            return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        pass
+    raise BadRequest(f"tz: {name[:64]!r} is not a time zone; write one such as Europe/Berlin or UTC")
+
+
+def _clean(params: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for name, values in params.items():
+        if name not in PARAMETERS:
+            raise BadRequest(f"{name[:64]}: no such parameter{_did_you_mean(name, PARAMETERS)}")
+        kept = [value.strip() for value in values if value.strip()]
+        for value in kept:
+            if len(value) > LONGEST_VALUE or not value.isprintable():
+                raise BadRequest(f"{name}: must be printable text of at most {LONGEST_VALUE} characters")
+        if len(kept) > 1 and name in _SINGLE:
+            raise BadRequest(f"{name}: may be given once, got {len(kept)}")
+        if kept:
+            given[name] = kept
+    return given
+
+
+def _single(given: Mapping[str, list[str]], name: str) -> str:
+    return given.get(name, [""])[0]
+
+
+def _one_of(given: Mapping[str, list[str]], name: str, choices: Sequence[str]) -> str:
+    value = _single(given, name) or choices[0]
+    if value not in choices:
+        raise BadRequest(f"{name}: must be {_or(choices)}, got {value[:64]!r}")
+    return value
+
+
+def _columns(given: Mapping[str, list[str]]) -> tuple[str, ...]:
+    asked = {column.strip() for value in given.get("columns", []) for column in value.split(",")}
+    for column in sorted(asked - set(COLUMNS)):
+        raise BadRequest(
+            f"columns: must be of {', '.join(COLUMNS)}; got {column[:64]!r}{_did_you_mean(column, COLUMNS)}"
+        )
+    return tuple(column for column in COLUMNS if column in asked or not asked)
+
+
+def _statuses(given: Mapping[str, list[str]]) -> frozenset[Status] | None:
+    words = {word.strip() for value in given.get("status", []) for word in value.split(",")}
+    known = [status.word for status in Status]
+    for word in sorted(words - set(known)):
+        raise BadRequest(f"status: must be {_or(known)}, got {word[:64]!r}")
+    return frozenset(Status.of(word) for word in words) or None
+
+
+def _check_ids(
+    given: Mapping[str, list[str]],
+    checks: Sequence[Check | BrokenCheck],
+    recorded: Collection[str] | None,
+    matches: Callable[[str], Collection[str]] | None,
+) -> frozenset[str] | None:
+    """The checks that every key picks: values of one key add up, different keys narrow; None = no key given."""
+    picks: list[set[str]] = []
+    if "check" in given:
+        picks.append(_known_ids(given["check"], {check.id for check in checks}, recorded))
+    if "tag" in given:
+        _known("tag", given["tag"], {tag for check in checks for tag in check.tags})
+        picks.append({check.id for check in checks if set(check.tags) & set(given["tag"])})
+    if "group" in given:
+        _known("group", given["group"], {check.group for check in checks})
+        picks.append({check.id for check in checks if check.group in given["group"]})
+    if "q" in given:
+        if matches is None:
+            raise BadRequest("q: the page's filter works on the server only; use check, tag or group")
+        picks.append(set(matches(given["q"][0])))
+    return frozenset(set.intersection(*picks)) if picks else None
+
+
+def _known_ids(asked: Sequence[str], configured: set[str], recorded: Collection[str] | None) -> set[str]:
+    if recorded is not None:
+        _known("check", asked, configured.union(recorded))
+    return set(asked)
+
+
+def _known(name: str, asked: Sequence[str], known: Collection[str]) -> None:
+    for value in asked:
+        if value not in known:
+            raise BadRequest(f"{name}: there is no {name} {value[:64]!r}{_did_you_mean(value, known)}")
+
+
+def _did_you_mean(word: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(word[:64], known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _or(choices: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
+
+
+def _instant(given: Mapping[str, list[str]], name: str, now: datetime, zone: tzinfo) -> datetime | None:
+    """The instant in UTC; a time without an offset is one of the zone."""
+    text = _single(given, name)
+    if not text:
+        return None
+    try:
+        if ago := _AGO.fullmatch(text):
+            return now - timedelta(seconds=float(ago[1]) * _UNITS_S[ago[2]])
+        at = datetime.fromisoformat(_BARE_OFFSET.sub(r"\1+\2", text))
+        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(
+            f"{name}: {text[:64]!r} is not a time; write ISO 8601 such as 2026-01-31T08:00 or an age such as -24h"
+        ) from error
+
+
+def _stamp(at: datetime, zone: tzinfo) -> str:
+    local = at.astimezone(zone)
+    if local.time() == local.min.time():
+        return f"{local:%Y-%m-%d}"
+    return f"{local:%Y-%m-%dT%H%M%S}" if local.second else f"{local:%Y-%m-%dT%H%M}"
+
+
+def _chunks(request: ExportRequest, history: History) -> Generator[Sequence[Result]]:
+    if request.check_ids is not None and not request.check_ids:
+        return
+    chunks = history.export(
+        check_ids=request.check_ids, statuses=request.statuses, start_at=request.start_at, end_at=request.end_at
+    )
+    yield from chunks
+
+
+def _csv(rows: Sequence[Result], request: ExportRequest) -> bytes:
+    columns = [_CSV_COLUMNS[name](rows, request.zone) for name in request.columns]
+    return ("\r\n".join(map(",".join, zip(*columns, strict=True))) + "\r\n").encode()
+
+
+def _json_rows(rows: Sequence[Result], request: ExportRequest) -> list[bytes]:
+    columns = [_JSON_COLUMNS[name](rows, request.zone) for name in request.columns]
+    names = request.columns
+    return [orjson.dumps(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _times(rows: Sequence[Result], zone: tzinfo) -> list[str]:
+    """ISO 8601 with the zone's offset. Neighbours share their second, so each second of a chunk is converted once."""
+    halves: dict[datetime, tuple[str, str]] = {}
+    texts = []
+    for row in rows:
+        second = row.at.replace(microsecond=0)
+        if (half := halves.get(second)) is None:
+            text = second.astimezone(zone).isoformat()
+            half = halves[second] = (text[:19], text[19:])
+        texts.append(f"{half[0]}.{row.at.microsecond:06d}{half[1]}")
+    return texts
+
+
+def _quoted(values: Sequence[str]) -> list[str]:
+    """Text fields as RFC 4180 wants them, none of which a spreadsheet takes for a formula (ASVS 1.2.10)."""
+    fields = {value: _field(value) for value in set(values)}
+    return [fields[value] for value in values]
+
+
+def _field(value: str) -> str:
+    if value.startswith(_FORMULA_STARTS):
+        value = "'" + value
+    return '"' + value.replace('"', '""') + '"' if _NEEDS_QUOTES.search(value) else value
+
+
+def _metrics_fields(rows: Sequence[Result]) -> list[str]:
+    return ['"' + orjson.dumps(dict(row.metrics)).decode().replace('"', '""') + '"' for row in rows]
+
+
+_CSV_COLUMNS: Mapping[str, Callable[[Sequence[Result], tzinfo], list[str]]] = {
+    "check_id": lambda rows, _: _quoted([row.check_id for row in rows]),
+    "at": _times,
+    "status": lambda rows, _: [row.status.word for row in rows],
+    "summary": lambda rows, _: _quoted([row.summary for row in rows]),
+    "duration_s": lambda rows, _: [repr(row.duration_s) for row in rows],
+    "trigger": lambda rows, _: [row.trigger for row in rows],
+    "by": lambda rows, _: _quoted([row.by for row in rows]),
+    "worker": lambda rows, _: _quoted([row.worker for row in rows]),
+    "metrics": lambda rows, _: _metrics_fields(rows),
+}
+_JSON_COLUMNS: Mapping[str, Callable[[Sequence[Result], tzinfo], Sequence[object]]] = {
+    "check_id": lambda rows, _: [row.check_id for row in rows],
+    "at": _times,
+    "status": lambda rows, _: [row.status.word for row in rows],
+    "summary": lambda rows, _: [row.summary for row in rows],
+    "duration_s": lambda rows, _: [row.duration_s for row in rows],
+    "trigger": lambda rows, _: [row.trigger for row in rows],
+    "by": lambda rows, _: [row.by for row in rows],
+    "worker": lambda rows, _: [row.worker for row in rows],
+    "metrics": lambda rows, _: [dict(row.metrics) for row in rows],
+}
