@@ -126,7 +126,10 @@ class Incident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
-    """One fixed slot of time in an uptime bar: seconds per kind; what is left of the slot is not measured."""
+    """One fixed slot of time in an uptime bar: seconds per kind; what is left of the slot is not measured.
+
+    `length_s` of the slot that still runs is the time it has had so far.
+    """
 
     start_at: datetime
     length_s: float
@@ -190,7 +193,8 @@ class CheckView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardView:
-    """All checks as one consistent picture. `order` changes when checks come, go or move between sections."""
+    """All checks as one consistent picture. A status change does not touch `layout_version`; a reload that adds, removes,
+    moves or edits checks does."""
 
     boot: str  # changes with every start of the server
     version: int

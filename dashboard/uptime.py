@@ -70,8 +70,13 @@ def uptime(found: Iterable[Span], start_at: datetime, end_at: datetime) -> Uptim
     )
 
 
-def slots(found: Iterable[Span], start_s: float, length_s: float, count: int) -> tuple[Slot, ...]:
-    """`count` slots of equal length from `start_s` on, oldest first, with the seconds of each status."""
+def slots(
+    found: Iterable[Span], start_s: float, length_s: float, count: int, *, until_s: float | None = None
+) -> tuple[Slot, ...]:
+    """`count` slots of equal length from `start_s` on, oldest first, with the seconds of each status.
+
+    The slot that holds `until_s` (now) still runs: its length is the time it has had so far.
+    """
     seconds = [[0.0, 0.0, 0.0, 0.0] for _ in range(count)]
     for span in found:
         first = max(0, int((span.start_s - start_s) // length_s))
@@ -81,14 +86,18 @@ def slots(found: Iterable[Span], start_s: float, length_s: float, count: int) ->
             overlap = min(span.end_s, edge_s + length_s) - max(span.start_s, edge_s)
             if overlap > 0:
                 seconds[index][span.status] += overlap
-    return tuple(
-        Slot(
-            start_at=datetime.fromtimestamp(start_s + index * length_s, UTC),
-            length_s=length_s,
-            ok_s=row[0],
-            warning_s=row[1],
-            critical_s=row[2],
-            unknown_s=row[3],
-        )
-        for index, row in enumerate(seconds)
+    return tuple(slot(start_s + index * length_s, length_s, row, until_s) for index, row in enumerate(seconds))
+
+
+def slot(start_s: float, length_s: float, seconds: Sequence[float], until_s: float | None = None) -> Slot:
+    """One slot from its seconds per status (ok, warning, critical, unknown), cut at `until_s` where that falls inside."""
+    if until_s is not None and start_s < until_s < start_s + length_s:
+        length_s = until_s - start_s
+    return Slot(
+        start_at=datetime.fromtimestamp(start_s, UTC),
+        length_s=length_s,
+        ok_s=seconds[0],
+        warning_s=seconds[1],
+        critical_s=seconds[2],
+        unknown_s=seconds[3],
     )

@@ -27,6 +27,7 @@ from dashboard.model import (
     Settings,
     StoreHealth,
 )
+from dashboard.storage.base import ResultColumns
 from dashboard.uptime import slots, spans, uptime
 
 NOW = datetime(2026, 11, 24, 13, 25, 8, tzinfo=UTC)
@@ -90,6 +91,24 @@ def make_result(check_id: str = "api", at: datetime = NOW, status: Status = Stat
         "worker": "prober-1",
     }
     return Result(**(values | changes))  # type: ignore[arg-type]
+
+
+def as_columns(rows: Sequence[Result]) -> ResultColumns:
+    """The same rows as columns."""
+    return ResultColumns(
+        ids=[row.id for row in rows],
+        check_ids=[row.check_id for row in rows],
+        at_s=[row.at.timestamp() for row in rows],
+        statuses=[int(row.status) for row in rows],
+        summaries=[row.summary for row in rows],
+        durations_s=[row.duration_s for row in rows],
+        covers_s=[row.covers_s for row in rows],
+        triggers=[row.trigger for row in rows],
+        by=[row.by for row in rows],
+        workers=[row.worker for row in rows],
+        metrics=[row.metrics for row in rows],
+        details={index: row.detail for index, row in enumerate(rows) if row.status.is_bad},
+    )
 
 
 class MemoryStore:
@@ -157,9 +176,9 @@ class MemoryStore:
         for row in reversed(self.rows):
             if len(found) >= n:
                 break
-            if row.check_id == check_id and (before_id is None or row.id < before_id):
-                if not bad_only or row.status.is_bad:
-                    found.append(row)
+            fits = row.check_id == check_id and (before_id is None or row.id < before_id)
+            if fits and (row.status.is_bad or not bad_only):
+                found.append(row)
         return found
 
     def between(self, check_id: str, start_at: datetime, end_at: datetime) -> list[Result]:
@@ -183,6 +202,20 @@ class MemoryStore:
         ]
         for index in range(0, len(rows), 1000):
             yield rows[index : index + 1000]
+
+    def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
+        return as_columns(self.between(check_id, start_at, end_at))
+
+    def export_columns(
+        self,
+        *,
+        check_ids: Collection[str] | None = None,
+        statuses: Collection[Status] | None = None,
+        start_at: datetime | None = None,
+        end_at: datetime | None = None,
+    ) -> Iterator[ResultColumns]:
+        for rows in self.export(check_ids=check_ids, statuses=statuses, start_at=start_at, end_at=end_at):
+            yield as_columns(rows)
 
     def check_ids(self) -> set[str]:
         return {row.check_id for row in self.rows}
@@ -220,7 +253,7 @@ def view_of(check: Check | BrokenCheck, rows: Sequence[Result], now_at: datetime
         "last_bad": next((row for row in reversed(rows) if row.status.is_bad), None),
         "state": CheckState(check_id=check.id, status=newest.status, since_at=since_at) if newest else None,
         "incident": None,
-        "bar": slots(found, edge_s, 1800.0, 48) if rows else (),
+        "bar": slots(found, edge_s, 1800.0, 48, until_s=now_at.timestamp()) if rows else (),
         "uptime": uptime(found, day_at, now_at) if rows else None,
         "spark": tuple(row.metrics.get("response_time", row.duration_s) for row in rows[-40:]),
         "units": {"response_time": "s", "dns": "s", "connect": "s", "tls": "s", "first_byte": "s", "transfer": "s"},
