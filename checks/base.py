@@ -196,11 +196,15 @@ class Blocking(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """One HTTP hop as it goes on the wire; `address` is the judged IP to connect to; the body is read up to its limit."""
+    """One HTTP hop as it goes on the wire; `address` is the judged IP to connect to; the body is read up to its limit.
+
+    `more_addresses` are further judged IPs of the same host, tried when the first does not answer.
+    """
 
     method: str
     url: str
     address: str
+    more_addresses: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     timeout_s: float = 10.0
