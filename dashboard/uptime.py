@@ -1,7 +1,7 @@
 """Uptime is time, not counts: results become spans of time, spans become seconds per status.
 
 A result speaks for [at, min(next result, at + covers_s)). What no result speaks for is not measured. Each instant is counted
-once: where the clock was set back, the span recorded first keeps it. All functions are pure; times are epoch seconds.
+once: where the clock was set back, the span recorded first keeps it, and the result before the step covers nothing. All functions are pure; times are epoch seconds.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def spans(
     for index in range(len(at_s)):
         start = max(at_s[index], counted_to)
         end = at_s[index] + covers_s[index]
-        if index + 1 < len(at_s) and at_s[index] <= at_s[index + 1] < end:
-            end = at_s[index + 1]
+        if index + 1 < len(at_s):
+            end = min(end, max(at_s[index], at_s[index + 1]))
         if until_s is not None and end > until_s:
             end = until_s
+        counted_to = max(counted_to, end)
         if end <= start:
             continue
-        counted_to = end
         if held is not None and held[2] == status[index] and held[1] >= start:
             held = (held[0], end, held[2])
             continue

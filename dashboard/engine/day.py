@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from dashboard.model import Slot, Uptime
@@ -30,19 +31,18 @@ class Day:
             return
         last = len(at_s) - 1
         covers = list(covers_s[:last])
-        if covers and at_s[last] >= at_s[last - 1]:
-            covers[-1] = min(covers[-1], at_s[last] - at_s[last - 1])
+        if covers:
+            covers[-1] = min(covers[-1], max(0.0, at_s[last] - at_s[last - 1]))
         for span in spans(at_s[:last], covers, status[:last]):
             self._settle(span)
+        self._covered_to_s = max(self._covered_to_s, max(at_s[:last], default=self._covered_to_s))
         self._newest = Span(start_s=at_s[last], end_s=at_s[last] + covers_s[last], status=status[last])
 
     def add(self, at_s: float, covers_s: float, status: int) -> None:
         """Fold the next result in."""
         if self._newest is not None:
-            end_s = at_s if at_s >= self._newest.start_s else self._newest.end_s
-            self._settle(
-                Span(start_s=self._newest.start_s, end_s=min(end_s, self._newest.end_s), status=self._newest.status)
-            )
+            end_s = min(self._newest.end_s, max(self._newest.start_s, at_s))
+            self._settle(replace(self._newest, end_s=end_s))
         self._newest = Span(start_s=at_s, end_s=at_s + covers_s, status=status)
 
     def bar(self, now_s: float) -> tuple[Slot, ...]:
@@ -57,10 +57,9 @@ class Day:
 
     def _settle(self, span: Span) -> None:
         start_s = max(span.start_s, self._covered_to_s)
-        if span.end_s <= start_s:
-            return
-        self._covered_to_s = span.end_s
-        _spread(Span(start_s=start_s, end_s=span.end_s, status=span.status), self._seconds)
+        self._covered_to_s = max(self._covered_to_s, span.end_s)
+        if span.end_s > start_s:
+            _spread(replace(span, start_s=start_s), self._seconds)
 
     def _tail(self, now_s: float) -> dict[int, _Seconds]:
         found: dict[int, _Seconds] = {}
