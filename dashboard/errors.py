@@ -7,6 +7,7 @@ WatchroomError
 |   +-- StoreUnavailable   the data directory cannot be read or written; exit 3
 |   +-- StoreFull          no room: rows wait in memory
 |   +-- StoreReadOnly      writing failed twice: reads go on
++-- LinkError              the web process and its prober do not understand each other
 +-- RunRefused             a check cannot be run now, and why
 |   +-- UnknownCheck
 |   +-- TooSoon            `.retry_after_s`
@@ -68,6 +69,10 @@ class StoreFull(StoreError):
 
 class StoreReadOnly(StoreError):
     """Writing failed for good; reading goes on."""
+
+
+class LinkError(WatchroomError):
+    """A message between the two processes cannot be sent or read."""
 
 
 class RunRefused(WatchroomError):
