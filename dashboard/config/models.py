@@ -104,7 +104,9 @@ class ServerKeys(Section):
 class RetentionKeys(Section):
     """How long results are kept."""
 
-    raw: Kept = Field(30 * 86400.0, description="How long each single result is kept.")
+    raw: Kept = Field(
+        30 * 86400.0, description="How long each single result is kept.", json_schema_extra={"default": "30d"}
+    )
 
 
 class CommandsKeys(Section):
@@ -116,7 +118,7 @@ class CommandsKeys(Section):
 class SharedKeys(Section):
     """The keys that stand in `defaults` and in each check, where they win."""
 
-    every: Every = Field(30.0, description="How often the check runs.")
+    every: Every = Field(30.0, description="How often the check runs.", json_schema_extra={"default": "30s"})
     timeout: Timeout | None = Field(
         None,
         description="How long one run may take; at most `every`. Not given: 10s, or 0.8 of `every` if that is less.",
@@ -159,8 +161,12 @@ class CheckKeys(SharedKeys):
 class FileKeys(Section):
     """The whole file but for the checks."""
 
-    server: ServerKeys = Field(ServerKeys(), description="Where and for whom the pages are served.")
-    retention: RetentionKeys = Field(RetentionKeys(), description="How long results are kept.")
-    defaults: SharedKeys = Field(SharedKeys(), description="Values for each check that has none of its own.")
-    commands: CommandsKeys = Field(CommandsKeys(), description="Whether checks may run programs.")
-    checks: InstanceOf[list[object]] = Field(description="The checks, in the order of the pages.")
+    server: ServerKeys = Field(default_factory=ServerKeys, description="Where and for whom the pages are served.")
+    retention: RetentionKeys = Field(default_factory=RetentionKeys, description="How long results are kept.")
+    defaults: SharedKeys = Field(
+        default_factory=SharedKeys, description="Values for each check that has none of its own."
+    )
+    commands: CommandsKeys = Field(default_factory=CommandsKeys, description="Whether checks may run programs.")
+    checks: Annotated[InstanceOf[list[object]], WithJsonSchema({"type": "array"})] = Field(
+        description="The checks, in the order of the pages."
+    )
