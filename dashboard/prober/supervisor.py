@@ -151,8 +151,8 @@ class ProberSupervisor:
             started_s = self._clock.monotonic_s()
             try:
                 self._serve_one_life()
-            except OSError:
-                _log.exception("the prober cannot be started")
+            except Exception:  # noqa: BLE001 - whatever goes wrong, the next prober is to be started; logged
+                _log.exception("the prober could not be served")
             if self._stopping.is_set():
                 return
             if self._clock.monotonic_s() - started_s >= _ALIVE_LONG_S:
@@ -216,7 +216,7 @@ class ProberSupervisor:
         if batch.sequence == child.expected:
             try:
                 self._on_results(batch.results)
-            except Exception:  # the batch is still with the prober and must not be lost for a fault of the store
+            except Exception:  # noqa: BLE001 - logged; the prober still has the batch
                 _log.exception("%d results were not recorded; they are asked for again", len(batch.results))
                 child.resend_at_s = self._clock.monotonic_s() + child.resend_after_s
                 child.resend_after_s = min(2 * child.resend_after_s, _LAST_RESEND_S)
