@@ -22,7 +22,6 @@ class Prober(Probe, type="prober"):
         before = context.memory.get("skipped")
         skipped = health.skipped - (before if isinstance(before, int) and before <= health.skipped else 0)
         context.memory["skipped"] = health.skipped
-        late = f"99 % of runs start at most {duration(health.lateness_p99_s)} late"
         troubles = []
         if health.lateness_p99_s > _LATE_S:
             troubles.append(f"1 % of runs start more than {duration(health.lateness_p99_s)} late, limit {_LATE_S} s")
@@ -34,7 +33,11 @@ class Prober(Probe, type="prober"):
         if troubles:
             status, summary = Status.WARNING, "prober overloaded: " + "; ".join(troubles)
         else:
-            status, summary = Status.OK, f"{health.fires_per_s:.3g} runs/s of {health.checks} checks, {late}"
+            status = Status.OK
+            summary = (
+                f"{health.fires_per_s:.3g} runs/s of {health.checks} checks, "
+                f"99 % of them at most {duration(health.lateness_p99_s)} late"
+            )
         return Reading(
             status=status,
             summary=summary,
