@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pycurl
 
-from checks._blame import place, target_fault
+from checks._reach import place, target_fault
 from checks._words import limit
 from checks.base import HttpRequest
 

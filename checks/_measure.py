@@ -29,7 +29,7 @@ from checks.base import (
     Thresholds,
 )
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _MOST_FACTS = 32
 T = TypeVar("T")
 
@@ -50,9 +50,12 @@ async def measure(probe: Probe, context: Context, thresholds: Mapping[str, Thres
             status=Status.CRITICAL, summary=failure.summary, metrics=failure.metrics, detail=failure.detail
         )
     except TimeoutError as error:
-        reading = _late(watched, timeout_s) if deadline.expired() else _our_fault(probe, error)
+        if not deadline.expired():
+            _logger.exception("probe %s failed by our fault", probe.type)
+        reading = _late(watched, timeout_s) if deadline.expired() else _our_fault(error)
     except Exception as error:  # one broken probe must not stop the others
-        reading = _our_fault(probe, error)
+        _logger.exception("probe %s failed by our fault", probe.type)
+        reading = _our_fault(error)
     return _clean(_judged(reading, thresholds))
 
 
@@ -60,13 +63,12 @@ def _late(watched: _Watched, timeout_s: float) -> Reading:
     """The reading of a run that its deadline ended: critical, unless it was us that it waited for."""
     if watched.waits_for:
         fault = f"{watched.waits_for} gave no answer within {limit(timeout_s)}"
-        _log.error("a run waited for ourselves until its deadline: %s", fault)
+        _logger.error("a run waited for ourselves until its deadline: %s", fault)
         return _unknown(fault)
     return Reading(status=Status.CRITICAL, summary=f"no answer within {limit(timeout_s)}")
 
 
-def _our_fault(probe: Probe, error: Exception) -> Reading:
-    _log.error("probe %s failed by our fault", probe.type, exc_info=error)
+def _our_fault(error: Exception) -> Reading:
     said = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     if isinstance(error, TimeoutError) and not said:
         said = "a step of ours took too long"

@@ -68,7 +68,10 @@ class SystemResolver:
 
 def is_metadata(address: str) -> bool:
     """Whether the address hands out this machine's cloud credentials; no probe ever goes there."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False  # a name: its addresses are judged once they are known
     if isinstance(ip, ipaddress.IPv6Address):
         ip = ip.ipv4_mapped or ip.sixtofour or _nat64(ip) or ip
     return ip in _METADATA
