@@ -254,7 +254,10 @@ def _chunks(request: ExportRequest, history: History) -> Generator[ResultColumns
 
 def _csv(rows: ResultColumns, request: ExportRequest) -> bytes:
     columns = [_CSV_COLUMNS[name](rows, request.zone) for name in request.columns]
-    return ("\r\n".join(map(",".join, zip(*columns, strict=True))) + "\r\n").encode()
+    lines: Iterable[str] = map(",".join, zip(*columns, strict=True))
+    if len(columns) == 1:
+        lines = (line or '""' for line in lines)  # an empty line would be no row at all
+    return ("\r\n".join(lines) + "\r\n").encode()
 
 
 def _json_rows(rows: ResultColumns, request: ExportRequest) -> list[bytes]:

@@ -99,7 +99,7 @@ def _is_address(host: str) -> bool:
 
 
 def _refuse_foreign_host() -> None:
-    if not host_is_allowed(request.environ.get("HTTP_HOST", ""), services().settings.server):
+    if not host_is_allowed(request.headers.get("Host", ""), services().settings.server):
         raise BadRequest(
             "this server does not go by the host name of the request; if it should, "
             "add the name to server.allowed_hosts in the configuration"
@@ -141,7 +141,7 @@ def _refuse_foreign_origin() -> None:
 
 
 def _is_foreign(origin: str) -> bool:
-    return origin.partition("://")[2].lower() != request.environ.get("HTTP_HOST", "").lower()
+    return origin.partition("://")[2].lower() != request.headers.get("Host", "").lower()
 
 
 def _same(given: str, ours: str) -> bool:
