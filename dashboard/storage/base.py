@@ -75,7 +75,8 @@ class ResultColumns:
     def metric_names(self) -> list[str]:
         """The metrics that any row has, sorted."""
         if isinstance(self.metrics, MetricRows):
-            return sorted(self.metrics.columns)
+            columns = self.metrics.columns.items()
+            return sorted(name for name, column in columns if any(value == value for value in column))
         return sorted({name for row in self.metrics for name in row})
 
     def results(self) -> list[Result]:

@@ -1,0 +1,175 @@
+"""Results in memory: columns per check, about 90 bytes a row and fast to slice."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any
+
+from checks.base import Detail
+from dashboard.model import Trigger
+from dashboard.storage.base import MetricRows, ResultColumns
+from dashboard.storage.records import NUMBER, Row, detail_of
+
+_INTERNED_AT_MOST = 4096  # texts that keep changing (numbers in a summary) are not worth remembering
+
+
+class CheckColumns:
+    """The rows of one check, ids ascending. Grows by `extend`; not thread-safe by itself."""
+
+    __slots__ = (
+        "_are_instants_ascending",
+        "at_s",
+        "bad",
+        "check_id",
+        "covers_s",
+        "details",
+        "durations_s",
+        "ids",
+        "metrics",
+        "origins",
+        "statuses",
+        "summaries",
+    )
+
+    def __init__(self, check_id: str) -> None:
+        self.check_id = check_id
+        self.ids = array("q")
+        self.at_s = array("d")
+        self.statuses = array("b")
+        self.durations_s = array("d")
+        self.covers_s = array("d")
+        self.summaries: list[str] = []
+        self.origins: list[tuple[Trigger, str, str]] = []  # trigger, by, worker
+        self.metrics: dict[str, array[float]] = {}  # NaN where a row lacks it
+        self.details: dict[int, Detail] = {}  # by position
+        self.bad = array("I")  # positions of bad rows
+        self._are_instants_ascending = True
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def extend(self, rows: Sequence[Row], interned: dict[Any, Any] | None = None) -> None:
+        """Add rows of this check; equal texts share one object through `interned`."""
+        known: dict[Any, Any] = {} if interned is None else interned
+        if len(known) > _INTERNED_AT_MOST:
+            known.clear()
+        start = len(self.ids)
+        self._extend_metrics(rows, start)
+        self.ids.extend([row["id"] for row in rows])
+        self.at_s.extend([row["at"] for row in rows])
+        self.statuses.extend([NUMBER[row["status"]] for row in rows])
+        self.durations_s.extend([row["duration_s"] for row in rows])
+        self.covers_s.extend([row["covers_s"] for row in rows])
+        for row in rows:
+            summary: str = row["summary"]
+            self.summaries.append(known.setdefault(summary, summary))
+            origin = (row["trigger"], row["by"], row["worker"])
+            self.origins.append(known.setdefault(origin, origin))
+        for position, row in enumerate(rows, start):
+            if row["status"] != "ok":
+                self.bad.append(position)
+                if "detail" in row:
+                    self.details[position] = detail_of(row["detail"])
+        if self._are_instants_ascending:
+            instants = self.at_s[max(0, start - 1) :]
+            self._are_instants_ascending = all(map(float.__le__, instants, instants[1:]))
+
+    def _extend_metrics(self, rows: Sequence[Row], start: int) -> None:
+        for name in {name for row in rows for name in row["metrics"]} - self.metrics.keys():
+            self.metrics[name] = array("d", [nan]) * start
+        for name, column in self.metrics.items():
+            column.extend([row["metrics"].get(name, nan) for row in rows])
+
+    def between(self, start_s: float, end_s: float) -> ResultColumns:
+        """The rows with start_s <= at < end_s."""
+        if self._are_instants_ascending:
+            return self._slice(bisect_left(self.at_s, start_s), bisect_left(self.at_s, end_s))
+        return self._pick([row for row, at_s in enumerate(self.at_s) if start_s <= at_s < end_s])
+
+    def newest(self, n: int, before_id: int | None, bad_only: bool) -> ResultColumns:
+        """The newest n rows, oldest first; with an id below `before_id` when given."""
+        end = len(self) if before_id is None else bisect_left(self.ids, before_id)
+        if bad_only:
+            last = bisect_left(self.bad, end)
+            return self._pick(self.bad[max(0, last - n) : last])
+        return self._slice(max(0, end - n), end)
+
+    def at_id(self, row_id: int) -> ResultColumns:
+        """The one row with that id, or none."""
+        position = bisect_left(self.ids, row_id)
+        return self._slice(position, position + (position < len(self) and self.ids[position] == row_id))
+
+    def _slice(self, start: int, end: int) -> ResultColumns:
+        end = max(start, end)
+        origins = self.origins[start:end]
+        first, last = bisect_left(self.bad, start), bisect_left(self.bad, end)
+        return ResultColumns(
+            ids=self.ids[start:end],
+            check_ids=[self.check_id] * (end - start),
+            at_s=self.at_s[start:end],
+            statuses=self.statuses[start:end],
+            summaries=self.summaries[start:end],
+            durations_s=self.durations_s[start:end],
+            covers_s=self.covers_s[start:end],
+            triggers=[origin[0] for origin in origins],
+            by=[origin[1] for origin in origins],
+            workers=[origin[2] for origin in origins],
+            metrics=MetricRows({name: column[start:end] for name, column in self.metrics.items()}, end - start),
+            details={row - start: self.details[row] for row in self.bad[first:last] if row in self.details},
+        )
+
+    def _pick(self, rows: Sequence[int]) -> ResultColumns:
+        return joined([self._slice(row, row + 1) for row in rows])
+
+
+class PartColumns:
+    """The columns of all checks over one run of rows."""
+
+    def __init__(self) -> None:
+        self.checks: dict[str, CheckColumns] = {}
+        self._interned: dict[Any, Any] = {}  # texts and origins, each by itself
+
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Add rows of any checks, ids ascending."""
+        by_check: dict[str, list[Row]] = {}
+        for row in rows:
+            by_check.setdefault(row["check_id"], []).append(row)
+        for check_id, its_rows in by_check.items():
+            columns = self.checks.get(check_id)
+            if columns is None:
+                columns = self.checks[check_id] = CheckColumns(check_id)
+            columns.extend(its_rows, self._interned)
+
+
+def joined(pieces: Sequence[ResultColumns]) -> ResultColumns:
+    """The pieces end to end."""
+    if len(pieces) == 1:
+        return pieces[0]
+    names = dict.fromkeys(name for piece in pieces for name in piece.metric_names())
+    metrics = {name: [value for piece in pieces for value in piece.metric(name)] for name in names}
+    details: dict[int, Detail] = {}
+    length = 0
+    for piece in pieces:
+        details |= _shifted(piece.details, length)
+        length += len(piece)
+    return ResultColumns(
+        ids=[each for piece in pieces for each in piece.ids],
+        check_ids=[each for piece in pieces for each in piece.check_ids],
+        at_s=[each for piece in pieces for each in piece.at_s],
+        statuses=[each for piece in pieces for each in piece.statuses],
+        summaries=[each for piece in pieces for each in piece.summaries],
+        durations_s=[each for piece in pieces for each in piece.durations_s],
+        covers_s=[each for piece in pieces for each in piece.covers_s],
+        triggers=[each for piece in pieces for each in piece.triggers],
+        by=[each for piece in pieces for each in piece.by],
+        workers=[each for piece in pieces for each in piece.workers],
+        metrics=MetricRows(metrics, length),
+        details=details,
+    )
+
+
+def _shifted(details: Mapping[int, Detail], by: int) -> dict[int, Detail]:
+    return {row + by: detail for row, detail in details.items()}

@@ -1,0 +1,350 @@
+"""TinyDB on a journal of operations and a snapshot: every write is one line, durable on return.
+
+All of TinyDB's tables and queries work. Documents live in memory; whoever changes nested values of a document that was
+read changes nothing durable: use `update`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import orjson
+from tinydb import TinyDB
+from tinydb.storages import Storage
+from tinydb.table import Table
+
+from dashboard.errors import StoreError, StoreFull
+from dashboard.storage.files import Files
+from dashboard.storage.journal import Journal, SoundLines, frame, generations, path_of
+from dashboard.storage.quarantine import Quarantine
+from dashboard.storage.room import Room
+
+JsonObject = dict[str, Any]  # any JSON values
+Operation = tuple[Any, ...]  # ("put", table, id, document), ("cut", table, id), ("make" | "drop", table)
+
+SNAPSHOT = ".snap.json"
+_STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+log = logging.getLogger(__name__)
+
+
+class JournaledStorage(Storage):
+    """The documents of all tables. Thread-safe: one writer at a time under `lock`, readers wait for nobody."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        files: Files,
+        room: Room,
+        quarantine: Quarantine,
+        snapshot_bytes: int = 4 * 1024 * 1024,
+    ) -> None:
+        self._directory = directory
+        self._files = files
+        self._room = room
+        self._quarantine = quarantine
+        self._snapshot_bytes = snapshot_bytes
+        self._snapshot_at_bytes = snapshot_bytes
+        self._journal = Journal(directory, files=files)
+        self._tables: dict[str, dict[str, JsonObject]] = {}
+        self.lock = threading.RLock()
+        self.sequence = 0  # of the last commit
+
+    @property
+    def fault(self) -> str:
+        """Why writing is over; empty while it is not."""
+        return self._journal.fault
+
+    def open(self) -> None:
+        """Read the newest good snapshot and what was done since. Raises OSError, StoreError when none is good."""
+        base = self._read_snapshot()
+        journals = [each for each in generations(self._directory) if each[0] >= base]
+        for generation, path in journals:
+            lines = SoundLines(path, self._quarantine)
+            for payloads in lines:
+                for payload in payloads:
+                    self._replay(orjson.loads(payload))
+            if tail := lines.tail:
+                self._quarantine.keep_tail(path, lines.good_end, tail)
+            if generation == journals[-1][0]:
+                self._journal.resume(generation, lines.good_end)
+        self._journal.generation = max(self._journal.generation, base - 1)
+
+    def read(self) -> dict[str, dict[str, JsonObject]] | None:
+        """All tables, as TinyDB keeps them; the outer two levels are copies."""
+        return {name: table.copy() for name, table in self._tables.copy().items()} or None
+
+    def write(self, data: Mapping[str, Mapping[str, JsonObject]]) -> None:
+        """Put these tables in the place of all there are."""
+        with self.lock:
+            operations: list[Operation] = [("drop", name) for name in self._tables]
+            for name, table in data.items():
+                operations.append(("make", name))
+                operations += [("put", name, key, document) for key, document in table.items()]
+            self.commit(operations)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self.lock:
+            self._journal.close()
+
+    def table(self, name: str) -> Mapping[str, JsonObject]:
+        """A live view of one table, empty when there is none."""
+        return _View(self._tables.get(name, {}))
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is such a table, empty or not."""
+        return name in self._tables
+
+    def commit(self, operations: Sequence[Operation], *, wait: bool = False) -> None:
+        """Do all of it or nothing, durable on return; with `wait` a full disk is waited for, else it raises StoreFull.
+
+        Raises ValueError or TypeError, before anything is done, for a value that JSON cannot hold.
+        """
+        if not operations:
+            return
+        _refuse_not_finite(operations)
+        with self.lock:
+            payload = orjson.dumps({"seq": self.sequence + 1, "ops": operations}, option=_STRICT)
+            self._write(frame(payload), wait=wait)
+            self._replay(orjson.loads(payload))
+            if self._journal.size_bytes >= self._snapshot_at_bytes:
+                self._snapshot()
+        self._room.regained()
+
+    def _write(self, line: bytes, *, wait: bool) -> None:
+        for attempt in range(1_000_000_000):
+            try:
+                self._journal.commit(line)
+            except StoreFull as error:
+                if attempt and not wait:
+                    raise
+                self._room.make(error)
+            else:
+                return
+
+    def _replay(self, line: JsonObject) -> None:
+        """Take over what a line says, unless it is known: after a failed sync a line can be there twice."""
+        if line["seq"] <= self.sequence:
+            return
+        self.sequence = line["seq"]
+        for kind, name, *rest in line["ops"]:
+            if kind == "drop":
+                self._tables.pop(name, None)
+            elif kind == "make":
+                self._tables.setdefault(name, {})
+            elif kind == "put":
+                key, document = rest
+                self._tables.setdefault(name, {})[key] = document
+            elif kind == "cut":
+                self._tables[name].pop(rest[0], None)
+
+    def _snapshot(self) -> None:
+        """Write all documents down and begin a new journal. A full disk only puts it off: the journal holds everything."""
+        generation = self._journal.generation + 1
+        tables = orjson.dumps(self._tables)
+        head = b'{"generation":%d,"seq":%d,"crc32":"%08x","tables":' % (generation, self.sequence, crc32(tables))
+        try:
+            self._files.put(path_of(self._directory, generation, SNAPSHOT), head + tables + b"}\n")
+        except OSError as error:
+            log.warning("%s: no snapshot now (%s)", self._directory, error)
+            self._snapshot_at_bytes = 2 * self._journal.size_bytes
+            return
+        self._journal.close()
+        self._snapshot_at_bytes = max(self._snapshot_bytes, 4 * len(tables))
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Keep the newest two snapshots and the journals since the older one: damage to one is then no loss."""
+        snapshots = generations(self._directory, SNAPSHOT)
+        if len(snapshots) < 2:
+            return
+        oldest = snapshots[-2][0]
+        for generation, path in snapshots + generations(self._directory):
+            if generation < oldest:
+                with contextlib.suppress(OSError):
+                    self._files.unlink(path)
+
+    def _read_snapshot(self) -> int:
+        """Load the newest snapshot that is good; the generation of the first journal after it."""
+        snapshots = generations(self._directory, SNAPSHOT)
+        for generation, path in reversed(snapshots):
+            data = path.read_bytes()
+            with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+                content = orjson.loads(data)
+                if f"{crc32(orjson.dumps(content['tables'])):08x}" == content["crc32"]:
+                    self._tables, self.sequence = content["tables"], content["seq"]
+                    return generation
+            self._quarantine.keep_line(path, 0, data)
+        if snapshots and not path_of(self._directory, 1).exists():
+            raise StoreError(
+                f"{self._directory}: every snapshot is damaged; put a backup of this directory in its place"
+            )
+        return 0
+
+
+class _View(Mapping[str, JsonObject]):
+    """A table as it is, readable while it changes: one look-up sees the newest, an iteration one moment."""
+
+    def __init__(self, table: dict[str, JsonObject]) -> None:
+        self._table = table
+
+    def __getitem__(self, key: str) -> JsonObject:
+        return self._table[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.copy())
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def items(self) -> ItemsView[str, JsonObject]:
+        return self._table.copy().items()
+
+
+class _Recording(MutableMapping[int, JsonObject]):
+    """A table that TinyDB's updaters may change at will: it hands out copies and knows afterwards what was changed."""
+
+    def __init__(self, table: Mapping[str, JsonObject]) -> None:
+        self._table = table
+        self._copies: dict[int, JsonObject] = {}
+        self._removed: set[int] = set()  # stored ones; those of them that came back are in the copies
+
+    def __getitem__(self, key: int) -> JsonObject:
+        if key not in self._copies:
+            if key in self._removed:
+                raise KeyError(key)
+            self._copies[key] = _copy(self._table[str(key)])
+        return self._copies[key]
+
+    def __setitem__(self, key: int, document: JsonObject) -> None:
+        self._copies[key] = document
+
+    def __delitem__(self, key: int) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._copies.pop(key, None)
+        if str(key) in self._table:
+            self._removed.add(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._copies or (key not in self._removed and str(key) in self._table)
+
+    def __iter__(self) -> Iterator[int]:
+        kept = [key for key in map(int, self._table) if key not in self._removed]
+        yield from kept
+        yield from (key for key in list(self._copies) if key in self._removed or str(key) not in self._table)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def clear(self) -> None:
+        self._copies.clear()
+        self._removed = set(map(int, self._table))
+
+    def operations(self, name: str) -> list[Operation]:
+        """What must be done to the table so that it is as this one is now."""
+        cuts: list[Operation] = [("cut", name, str(key)) for key in map(int, self._table) if key in self._removed]
+        puts: list[Operation] = [
+            ("put", name, str(key), document) for key, document in self._copies.items() if self._is_changed(key)
+        ]
+        return cuts + puts
+
+    def _is_changed(self, key: int) -> bool:
+        """By its JSON: to Python 1, 1.0 and True are equal."""
+        stored = None if key in self._removed else self._table.get(str(key))
+        document = self._copies[key]
+        _refuse_not_finite(document)
+        return stored is None or orjson.dumps(stored) != orjson.dumps(document, option=_STRICT)
+
+
+class DocumentTable(Table):
+    """A TinyDB table whose writes cost what they change, not what is stored."""
+
+    def __init__(self, storage: JournaledStorage, name: str, **kwargs: Any) -> None:  # TinyDB's own keywords
+        self._journaled = storage
+        super().__init__(storage, name, **{**kwargs, "cache_size": 0})
+
+    def insert(self, document: Mapping[str, Any]) -> int:
+        with self._journaled.lock:
+            return super().insert(document)
+
+    def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        with self._journaled.lock:
+            return super().insert_multiple(documents)
+
+    def _read_table(self) -> Mapping[str, JsonObject]:  # type: ignore[override]  # a live view instead of a dict
+        return self._journaled.table(self.name)
+
+    def _update_table(self, updater: Callable[[Any], None]) -> None:
+        with self._journaled.lock:
+            recording = _Recording(self._journaled.table(self.name))
+            updater(recording)
+            made: list[Operation] = [] if self._journaled.has_table(self.name) else [("make", self.name)]
+            self._journaled.commit(made + recording.operations(self.name))
+
+
+class Database(TinyDB):
+    """A TinyDB of document tables, with room for tables of another kind."""
+
+    table_class: type[Table] = DocumentTable
+
+    def __init__(self, storage: JournaledStorage) -> None:
+        super().__init__(storage=lambda: storage)
+        self._journaled = storage
+        self._others: dict[str, Table] = {}
+
+    def adopt(self, table: Table) -> None:
+        """Serve this table under its name."""
+        self._others[table.name] = table
+
+    def table(self, name: str, **kwargs: Any) -> Table:  # TinyDB's own keywords
+        other = self._others.get(name)
+        return super().table(name, **kwargs) if other is None else other
+
+    def tables(self) -> set[str]:
+        return super().tables() | self._others.keys()
+
+    def drop_table(self, name: str) -> None:
+        if name in self._others:
+            self._others[name].truncate()
+        elif self._journaled.has_table(name):
+            self._tables.pop(name, None)
+            self._journaled.commit([("drop", name)])
+
+    def drop_tables(self) -> None:
+        for name in self.tables():
+            self.drop_table(name)
+        self._tables.clear()
+
+
+def _copy(value: Any) -> Any:  # any JSON value
+    if isinstance(value, dict):
+        return {key: _copy(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_copy(each) for each in value]
+    return value
+
+
+def _refuse_not_finite(value: object) -> None:
+    """NaN and infinity would come back from JSON as null."""
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError(f"{value} cannot be stored: numbers must be finite")
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            _refuse_not_finite(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _refuse_not_finite(each)

@@ -1,0 +1,126 @@
+"""The results as a TinyDB table: append-only, read through plans instead of whole-store reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+from tinydb.queries import QueryLike
+from tinydb.storages import Storage
+from tinydb.table import Document, Table
+
+from dashboard.errors import StoreError
+from dashboard.storage.appender import Appender
+from dashboard.storage.planner import only_upper_bound, plan
+from dashboard.storage.records import Row, row_of_columns, row_of_document
+from dashboard.storage.retention import expired
+from dashboard.storage.timeline import Timeline
+
+NAME = "results"
+
+
+class SeriesTable(Table):
+    """The table `results`. What is inserted is durable on return; documents come in the order of their ids.
+
+    A query on `check_id` equality or on bounds of `at` reads only what can match; any other shape reads everything:
+    slower, never wrong. `remove` takes `at < X` alone and gives up whole closed files; nothing is ever updated.
+    """
+
+    def __init__(self, storage: Storage, timeline: Timeline, appender: Appender) -> None:
+        super().__init__(storage, NAME, cache_size=0)
+        self._timeline = timeline
+        self._appender = appender
+
+    def insert(self, document: Mapping[str, Any]) -> int:
+        """Record one result; its id once it is durable."""
+        return self.insert_multiple([document])[0]
+
+    def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Record results, all or none; their ids once they are durable."""
+        return self._appender.append([_row_of(document) for document in documents])
+
+    def search(self, cond: QueryLike) -> list[Document]:
+        """The documents that match."""
+        return list(self._matching(cond))
+
+    def count(self, cond: QueryLike) -> int:
+        """How many documents match."""
+        return sum(1 for _ in self._matching(cond))
+
+    def get(  # type: ignore[override]  # one signature for TinyDB's overloads
+        self, cond: QueryLike | None = None, doc_id: int | None = None, doc_ids: list[int] | None = None
+    ) -> Document | list[Document] | None:
+        """The document with that id, those with these ids, or the first that matches."""
+        if doc_id is not None:
+            row = self._timeline.find(doc_id)
+            return None if row is None else _document(row)
+        if doc_ids is not None:
+            found = (self._timeline.find(each) for each in sorted(set(doc_ids)))
+            return [_document(row) for row in found if row is not None]
+        if cond is not None:
+            return next(self._matching(cond), None)
+        raise RuntimeError("You have to pass either cond or doc_id or doc_ids")
+
+    def contains(self, cond: QueryLike | None = None, doc_id: int | None = None) -> bool:
+        """Whether there is a document with that id, or one that matches."""
+        return self.get(cond, doc_id) is not None
+
+    def all(self) -> list[Document]:
+        """All documents. They may be millions: rather iterate."""
+        return list(self)
+
+    def __iter__(self) -> Iterator[Document]:
+        return (_document(row) for rows in self._timeline.chunks() for row in rows)
+
+    def __len__(self) -> int:
+        return self._timeline.rows
+
+    def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
+        """Give up the closed files whose every row matches `at < X`; the ids of the rows given up."""
+        before_s = None if doc_ids is not None else only_upper_bound(cond)
+        if before_s is None:
+            raise StoreError("results are only removed by age: remove(where('at') < epoch_seconds); or use truncate()")
+        old = expired(self._timeline.parts[:-1], before_s)
+        removed = [row["id"] for part in old for rows in part.chunks() for row in rows]
+        self._appender.give_up(old)
+        return removed
+
+    def truncate(self) -> None:
+        """Remove all results; ids go on where they were."""
+        self._appender.clear()
+
+    def update(self, *_: object, **__: object) -> NoReturn:
+        """Refused: what was measured stays."""
+        raise StoreError("results are append-only: they cannot be updated; insert a new one")
+
+    update_multiple = upsert = update
+
+    def _matching(self, cond: QueryLike) -> Iterator[Document]:
+        where = plan(cond)
+        if where.check_id is None:
+            chunks = self._timeline.chunks(None, where.start_s, where.end_s)
+            rows: Iterator[Row] = (row for chunk in chunks for row in chunk)
+        else:
+            columns = self._timeline.series(where.check_id, where.start_s, math.nextafter(where.end_s, math.inf))
+            rows = (row_of_columns(columns, index) for index in range(len(columns)))
+        return (document for document in map(_document, rows) if cond(document))
+
+    def _read_table(self) -> NoReturn:
+        raise StoreError("results are not read as a whole; iterate, search or export them")
+
+    def _update_table(self, updater: Callable[[Any], None]) -> NoReturn:
+        raise StoreError("results are append-only")
+
+
+def _row_of(document: Mapping[str, Any]) -> Row:
+    if not isinstance(document, Mapping):
+        raise ValueError("Document is not a Mapping")
+    if isinstance(document, Document):
+        raise ValueError("results get their ids from the store: insert a plain dict, not a Document with an id")
+    return row_of_document(document)
+
+
+def _document(row: Row) -> Document:
+    row_id = row.pop("id")
+    return Document(row, row_id)
