@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import Any, cast
 
 import orjson
-from pydantic import SecretBytes, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 import checks as probes
 from checks.base import Detail, Probe, ProberHealth, Status, Threshold, Thresholds
@@ -203,9 +203,6 @@ def _plain(value: object) -> object:
     """What orjson does not know by itself, as JSON can hold it."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    if isinstance(value, SecretBytes | bytes):
-        raw = value.get_secret_value() if isinstance(value, SecretBytes) else value
-        return raw.decode()
     if isinstance(value, frozenset | set):
         return sorted(cast("frozenset[str]", value))
     if isinstance(value, Mapping):

@@ -141,7 +141,9 @@ class Scheduler:
             self._jobs.resume()
 
     async def stop(self, grace_s: float) -> None:
-        """No new run; what runs has the grace; then it is cancelled and leaves no result."""
+        """No new run; what runs has the grace; then it is cancelled and leaves no result. Idempotent."""
+        if self._is_stopping:
+            return
         self._is_stopping = True
         self._jobs.pause()
         running = [run for run in self._runs() if run.place == "inside"]
