@@ -201,11 +201,12 @@ class _Hop:
             first_byte_s=info(pycurl.STARTTRANSFER_TIME) if self._headers else 0.0,
             total_s=info(pycurl.TOTAL_TIME),
         )
-        if self._truncated and code == pycurl.E_WRITE_ERROR:
-            code = pycurl.E_OK
-        phase, error = explain(self.easy, request, code, times) if code else ("", "")
         if self._header_overflow:
             phase, error = "first byte", "the headers are too large: more than 64 KiB or 256 lines"
+        elif code == pycurl.E_OK or self._truncated:  # to stop libcurl in the middle of a body is an error to it
+            phase, error = "", ""
+        else:
+            phase, error = explain(self.easy, request, code, times)
         not_after, subject = read_certificate(self.easy) if request.want_certificate else (None, "")
         return HttpExchange(
             status=info(pycurl.RESPONSE_CODE),

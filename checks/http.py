@@ -64,8 +64,8 @@ class Http(Probe, type="http"):
     method: Annotated[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], BeforeValidator(_upper)] = (
         Field("GET", description="Request method.")
     )
-    headers: dict[str, str] = Field({}, repr=False, description="Request headers by name.")
-    body: str | None = Field(None, repr=False, description="Request body.")
+    headers: dict[str, str] = Field({}, description="Request headers by name.")
+    body: str | None = Field(None, description="Request body.")
     basic: Basic | None = Field(None, description="Log in with `username` and `password`.")
     bearer: SecretStr | None = Field(None, description="Log in with this bearer token.")
     follow_redirects: bool = Field(
@@ -138,6 +138,10 @@ class Http(Probe, type="http"):
         if self.method == "HEAD" and (self.body_contains or self.body_matches):
             raise ValueError("the answer to HEAD has no body to look into; use GET")
         return self
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """What repr shows: none of the options that may hold a secret."""
+        return [("url", self.target), ("method", self.method)]
 
     def model_post_init(self, _: Any) -> None:
         """Prepare once what every run needs."""
