@@ -130,15 +130,18 @@ def validate(above: Options, file: Path | None, config: Path | None, schema: boo
         click.echo(_summary(settings))
 
 
+class _WrongUse(click.UsageError):
+    exit_code = EXIT_UNKNOWN
+
+
 class _Plugin(click.Command):
     """A command whose faults exit with 3, unknown to monitoring plugins: 2 would say that the target is down."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
-        except click.ClickException as error:
-            error.exit_code = EXIT_UNKNOWN
-            raise
+        except click.UsageError as error:
+            raise _WrongUse(error.format_message(), ctx=error.ctx) from error
 
 
 @main.command(cls=_Plugin)
@@ -209,6 +212,7 @@ def _answer(options: Options, check_id: str, wait_s: float) -> Answer:
 @click.pass_obj
 def export(
     above: Options,
+    /,
     config: Path | None,
     data: Path | None,
     form: str,

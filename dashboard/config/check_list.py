@@ -13,7 +13,7 @@ from checks.base import Probe, Thresholds
 from dashboard.config.durations import duration_text
 from dashboard.config.faults import did_you_mean, problems_of
 from dashboard.config.models import CheckKeys, SharedKeys
-from dashboard.config.secrets import filled_in, longest_first, mask, open_secrets
+from dashboard.config.secrets import filled_in, longest_first, mask, open_secrets, secrets_of
 from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.errors import Problem
@@ -202,7 +202,7 @@ class _Entry:
             success_threshold=shared("success_threshold"),
             retries=shared("retries"),
             paused=keys.paused,
-            secrets=longest_first(self.secrets),
+            secrets=longest_first(filter(None, self.secrets.union(secrets_of(probe)))),
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from checks._url import SECRET_NAME
 from dashboard.config.annotations import holds_secret, known_keys
 from dashboard.config.secrets import Filled
 from dashboard.config.tree import Mapping as YamlMapping
@@ -134,13 +135,16 @@ def _sentence(
         return str(context.get("error", "is wrong"))
     template = _WORDS.get(kind)
     words = template.format_map(context) if template else _plain_words(fault["msg"])
-    if kind in _WITHOUT_VALUE or (place and _is_secret(tops, str(place[0]))):
+    if kind in _WITHOUT_VALUE or _may_be_secret(tops, place):
         return words
     return f"{words}, got {_shown(value)}{_way_out(kind, value)}"
 
 
-def _is_secret(tops: Sequence[type[BaseModel]], key: str) -> bool:
-    return any(key in top.model_fields and holds_secret(top.model_fields[key].annotation) for top in tops)
+def _may_be_secret(tops: Sequence[type[BaseModel]], place: Location) -> bool:
+    if any(isinstance(part, str) and SECRET_NAME.search(part) for part in place):
+        return True
+    fields = [top.model_fields[str(place[0])] for top in tops if place and str(place[0]) in top.model_fields]
+    return any(holds_secret(field.annotation) for field in fields)
 
 
 def _plain_words(message: str) -> str:

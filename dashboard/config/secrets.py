@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
+from checks._url import SECRET_NAME
 from dashboard.config.annotations import models, parts
 from dashboard.model import MASK
 
 _PLACE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{([^}]*)\}?")
 _FILE_LIMIT_BYTES = 64 * 1024
+_SHORTEST_WORD = 8  # of a header such as `Bearer abcdefgh`, whose words may be echoed apart
 _SHORTEST_SECRET = 4  # masking shorter values of the environment would only garble what is shown
 
 
@@ -96,6 +98,24 @@ def open_secrets(annotation: object, value: object, folder: Path) -> object:
     if isinstance(value, list):
         return [open_secrets(annotation, inner, folder) for inner in value]
     return value
+
+
+def secrets_of(value: object, *, is_named: bool = False) -> Iterator[str]:
+    """What a validated probe holds that must not be shown: every SecretStr, and texts below keys such as Authorization."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, str):
+        if is_named:
+            yield from (value, *(word for word in value.split() if len(word) >= _SHORTEST_WORD))
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secrets_of(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from secrets_of(inner, is_named=bool(SECRET_NAME.search(str(key))))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from secrets_of(inner, is_named=is_named)
 
 
 def _opened(text: str, folder: Path) -> Filled:

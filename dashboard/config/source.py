@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dashboard.errors import ConfigError, Problem
 
-SIZE_LIMIT_BYTES = 16 * 1024 * 1024  # 10,000 checks of 15 lines each are 4 MiB
+SIZE_LIMIT_BYTES = 8 * 1024 * 1024  # 10,000 checks of 15 lines each are 4 MiB
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -1,4 +1,4 @@
-"""YAML 1.2 as plain values that remember their lines; the one module that knows ruamel.yaml.
+"""YAML 1.2 as plain values that remember their lines.
 
 Built from parsing events with a stack of our own, so depth, aliases and tags are judged before anything is made of them.
 Plain scalars follow the YAML 1.2 core schema, save that whole numbers with leading zeros stay text: `0123` means itself.
@@ -10,26 +10,23 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+from dashboard.config.events import (
     AliasEvent,
+    BadYaml,
     DocumentStartEvent,
+    GaveUp,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
     SequenceEndEvent,
     SequenceStartEvent,
+    readings,
 )
-
 from dashboard.errors import Problem
 
 DEPTH_LIMIT = 32
 ALIAS_LIMIT = 64
 ALIASED_LIMIT = 100_000  # values that aliases may stand for, all together
-
-# What ruamel.yaml's scanner raises on hostile text besides its own errors (found by fuzzing: wrong escapes, directives).
-_PARSER_FAULTS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError)
 
 _WORDS: dict[str, object] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
@@ -80,28 +77,22 @@ class Sequence(list[Any]):  # Any: what a user wrote
         return self.lines[index] if isinstance(index, int) and 0 <= index < len(self.lines) else self.line
 
 
-class _TooComplex(Exception):
-    def __init__(self, message: str, line: int) -> None:
-        super().__init__(message)
-        self.problem = Problem(message=message, line=line)
-
-
 def read_tree(text: str, fill: Fill = str) -> tuple[object, list[Problem]]:
     """The document as Mapping, Sequence and scalars, and every fault of its form; None where it cannot be read at all.
 
     `fill` is given each text value that holds a `$`, and answers what stands there instead.
     """
-    builder = _Builder(fill)
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            builder.take(event)
-    except _TooComplex as error:
-        return None, [*builder.problems, error.problem]
-    except MarkedYAMLError as error:
-        return None, [*builder.problems, _syntax_problem(error)]
-    except (YAMLError, *_PARSER_FAULTS) as error:
-        return None, [*builder.problems, Problem(message=f"not valid YAML: {_one_line(str(error))}", line=builder.line)]
-    return builder.root, builder.problems
+    for events in readings(text):
+        builder = _Builder(fill)
+        try:
+            for event in events:
+                builder.take(event)
+        except GaveUp:
+            continue
+        except BadYaml as error:
+            return None, [*builder.problems, error.problem]
+        return builder.root, builder.problems
+    raise AssertionError("the last reading never gives up")
 
 
 class _Builder:
@@ -136,7 +127,7 @@ class _Builder:
     def _document(self, event: Any) -> None:  # Any: as above
         self._documents += 1
         if self._documents > 1:
-            raise _TooComplex("a second document starts here: keep everything in one, without `---`", self.line)
+            raise self._refusal("a second document starts here: keep everything in one, without `---`")
         if event.version not in (None, (1, 2)):
             self._fault("this is read as YAML 1.2: remove the %YAML line")
 
@@ -157,7 +148,7 @@ class _Builder:
     def _start(self, event: Any, container: Mapping | Sequence) -> None:  # Any: as above
         self._refuse_tag(event)
         if len(self._open) >= DEPTH_LIMIT:
-            raise _TooComplex(f"too complex: nested deeper than {DEPTH_LIMIT} levels", self.line)
+            raise self._refusal(f"too complex: nested deeper than {DEPTH_LIMIT} levels")
         if self._open and self._awaits_key():
             self._fault("a key must be plain text")
             self._key(f"?{self.line}")
@@ -174,15 +165,15 @@ class _Builder:
 
     def _alias(self, name: str) -> None:
         if name not in self._anchors:
-            raise _TooComplex(f"*{name} points to nothing: put &{name} before the value it stands for", self.line)
+            raise self._refusal(f"*{name} points to nothing: put &{name} before the value it stands for")
         value = self._anchors[name]
         self._aliases += 1
         height, size = (value.height, value.size) if isinstance(value, Mapping | Sequence) else (0, 1)
         self._aliased += size
         if self._aliases > ALIAS_LIMIT or self._aliased > ALIASED_LIMIT:
-            raise _TooComplex(f"too complex: more than {ALIAS_LIMIT} aliases; use `defaults:` instead", self.line)
+            raise self._refusal(f"too complex: more than {ALIAS_LIMIT} aliases; use `defaults:` instead")
         if len(self._open) + height > DEPTH_LIMIT:
-            raise _TooComplex(f"too complex: nested deeper than {DEPTH_LIMIT} levels", self.line)
+            raise self._refusal(f"too complex: nested deeper than {DEPTH_LIMIT} levels")
         if self._open and self._awaits_key():
             self._key(str(value) if height == 0 else f"*{name}")
         else:
@@ -235,7 +226,10 @@ class _Builder:
 
     def _refuse_tag(self, event: Any) -> None:  # Any: as above
         if event.tag is not None:
-            self._fault(f"tags such as {_one_line(str(event.tag))[:60]} are not allowed: write the plain value")
+            self._fault(f"tags such as {str(event.tag)[:60]!r} are not allowed: write the plain value")
+
+    def _refusal(self, message: str) -> BadYaml:
+        return BadYaml(Problem(message=message, line=self.line))
 
     def _fault(self, message: str, line: int = 0) -> None:
         self.problems.append(Problem(message=message, line=line or self.line))
@@ -255,28 +249,3 @@ def _plain(text: str) -> object:
     if _REAL.fullmatch(text):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
-
-
-_WAYS_OUT = {
-    "mapping values are not allowed": "put a text that holds ': ' in quotes, and check the indentation",
-    "could not find expected ':'": "a key needs a ':' and a space behind it, and check the indentation",
-    "cannot start any token": "put a text that starts with @, `, % or a tab in quotes",
-    "found character '\\t'": "indent with spaces, not with tabs",
-    "expected <block end>": "check the indentation of this line against the ones above",
-    "did not find expected": "check brackets, commas and quotes",
-    "unexpected end of stream": "a quote is not closed",
-    "expected ',' or": "a bracket is not closed, or a comma is missing",
-}
-
-
-def _syntax_problem(error: MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    fault = _one_line(str(error.problem or error.context or "cannot be read"))
-    way_out = next((way for sign, way in _WAYS_OUT.items() if sign in fault), "")
-    column = f" (column {mark.column + 1})" if mark else ""
-    message = f"not valid YAML: {fault}{column}{': ' + way_out if way_out else ''}"
-    return Problem(message=message, line=mark.line + 1 if mark else 0)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
