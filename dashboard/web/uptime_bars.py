@@ -1,0 +1,75 @@
+"""Uptime with its coverage and its bar of slots: of the last 24 hours, and of the range that the page shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from markupsafe import Markup
+
+from dashboard.model import CheckView, Slot, Uptime
+from dashboard.storage.base import ResultColumns
+from dashboard.uptime import slots, spans, uptime
+from dashboard.web import fragments, words
+from dashboard.web.evidence import clock_time
+from dashboard.web.period import Period
+
+_HOUR_SLOTS = 60
+_CUSTOM_SLOTS = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeBar:
+    """One uptime in words and as a bar, `width` units wide."""
+
+    percent: str
+    caption: str
+    bar: Markup
+    width: int
+    start: str
+    cell: str
+    end: str
+
+
+def uptime_bars(
+    view: CheckView, columns: ResultColumns, period: Period, zone: tzinfo, now: datetime
+) -> list[UptimeBar]:
+    """The bar of the period, then that of the last 24 hours where the period is another. Empty for a check without results."""
+    shown = [] if period.name == "24h" else [_of_period(columns, period, zone, now)]
+    if view.uptime is not None and view.bar:
+        shown.append(_bar("24 h", view.uptime, view.bar, zone, now, is_live=True))
+    return shown
+
+
+def _of_period(columns: ResultColumns, period: Period, zone: tzinfo, now: datetime) -> UptimeBar:
+    end_s = period.end_at.timestamp()
+    found = list(spans(columns.at_s, columns.covers_s, columns.statuses, until_s=now.timestamp()))
+    if period.is_live:  # slots of whole minutes stand still while the clock moves on
+        length_s = period.length_s / _HOUR_SLOTS
+        cells = slots(
+            found,
+            math.floor(end_s / length_s) * length_s - (_HOUR_SLOTS - 1) * length_s,
+            length_s,
+            _HOUR_SLOTS,
+            until_s=end_s,
+        )
+    else:
+        length_s = period.length_s / _CUSTOM_SLOTS
+        cells = slots(found, period.start_at.timestamp(), length_s, _CUSTOM_SLOTS)
+    up = uptime(found, period.start_at, period.end_at)
+    name = "1 h" if period.is_live else words.span(period.length_s)
+    return _bar(name, up, cells, zone, now, is_live=period.is_live)
+
+
+def _bar(name: str, up: Uptime, cells: Sequence[Slot], zone: tzinfo, now: datetime, *, is_live: bool) -> UptimeBar:
+    return UptimeBar(
+        percent=words.percent(up.ratio),
+        caption=f"{name}, {words.percent(up.coverage_ratio)} measured",
+        bar=fragments.bar(cells),
+        width=fragments.PITCH * len(cells) - (fragments.PITCH - fragments.CELL),
+        start=clock_time(cells[0].start_at, zone, now),
+        cell=f"{words.span(cells[0].length_s)} a cell",
+        end="now" if is_live else clock_time(up.end_at, zone, now),
+    )

@@ -1,0 +1,106 @@
+// Draws the figures that the server sends. They have no colours: the look is here, from the stylesheet's own properties.
+"use strict";
+
+(() => {
+  const REFRESH_MS = 10_000;
+  const charts = document.getElementById("charts");
+  const canvases = [...document.querySelectorAll("#charts [data-chart]")];
+  if (!canvases.length) return;
+
+  const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", locale: "en" };
+  const SHADES = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"];
+  const STATUS = { ok: "--ok-bar", warning: "--warning-bar", critical: "--critical-bar", unmeasured: "--hatch" };
+  const LIMIT = { warning: "--warning-glyph", critical: "--critical-bar" };
+
+  let figures = {};
+  let fetchedMs = 0;
+  let timer = 0;
+
+  // light-dark() and var() are only resolved where a colour is used, so one is used
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  charts.append(probe);
+  function colour(name) {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  }
+
+  function axis(more) {
+    return {
+      gridcolor: colour("--line"), linecolor: colour("--line-strong"), tickcolor: colour("--line-strong"),
+      zerolinecolor: colour("--line-strong"), tickfont: { color: colour("--text-3") }, ...more,
+    };
+  }
+
+  function dressed(trace) {
+    const { role, step } = trace.meta;
+    if (role === "line") {
+      return { ...trace, line: { color: colour(step ? SHADES[step % SHADES.length] : "--accent"), width: 1.5, shape: "linear" } };
+    }
+    if (role === "part") return { ...trace, marker: { color: colour(SHADES[step % SHADES.length]), line: { width: 0 } } };
+    const ink = colour(STATUS[role]);
+    if (role !== "unmeasured") return { ...trace, marker: { color: ink, line: { width: 0 } } };
+    const pattern = { shape: "/", size: 5, solidity: 0.3, fgcolor: ink, bgcolor: colour("--surface"), fillmode: "overlay" };
+    return { ...trace, marker: { color: colour("--surface"), line: { width: 0 }, pattern } };
+  }
+
+  function laidOut(layout, canvas) {
+    const root = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const narrow = canvas.clientWidth < 600;
+    const isBand = canvas.classList.contains("band");
+    return {
+      ...layout,
+      font: { family: getComputedStyle(document.body).fontFamily, size: 0.75 * root, color: colour("--text-2") },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: narrow ? 52 : 64, r: 4, t: 4, b: isBand ? 2 : 22 },
+      xaxis: axis({ ...layout.xaxis, showgrid: false, visible: !isBand, nticks: narrow ? 4 : 9, fixedrange: narrow }),
+      yaxis: axis({ ...layout.yaxis, fixedrange: true }),
+      hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line-strong"), font: { color: colour("--text") } },
+      legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { color: colour("--text-2") }, itemclick: "toggle" },
+      shapes: (layout.shapes ?? []).map((shape) => ({
+        ...shape, layer: "below", line: { color: colour(LIMIT[shape.name]), width: 1, dash: "dot" },
+      })),
+      dragmode: narrow ? false : "zoom",
+    };
+  }
+
+  function draw() {
+    for (const canvas of canvases) {
+      const figure = figures[canvas.dataset.chart];
+      if (figure) Plotly.react(canvas, figure.data.map(dressed), laidOut(figure.layout, canvas), CONFIG);
+    }
+    charts.dataset.drawn = String(Number(charts.dataset.drawn ?? 0) + 1);
+  }
+
+  async function load() {
+    fetchedMs = Date.now();
+    const fault = document.getElementById("charts-fault");
+    try {
+      // "no-cache" asks with the ETag: unchanged figures cost the server nothing
+      const response = await fetch(charts.dataset.source, { cache: "no-cache", headers: { Accept: "application/json" } });
+      const body = await response.json();
+      if (!response.ok) throw new Error(body.error);
+      figures = body;
+      fault.hidden = true;
+      draw();
+    } catch (error) {
+      fault.textContent = `The charts could not be loaded: ${error.message || "the server does not answer"}`;
+      fault.hidden = false;
+    }
+  }
+
+  // something about this check changed: look again, but at most every 10 s
+  function refresh() {
+    if (timer || document.hidden) return;
+    timer = setTimeout(() => { timer = 0; load(); }, Math.max(0, fetchedMs + REFRESH_MS - Date.now()));
+  }
+
+  if ("live" in charts.dataset) {
+    document.addEventListener("htmx:after:swap", (event) => {
+      if (event.detail.ctx.sourceElement.id === "live") refresh();
+    });
+  }
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  load();
+})();
