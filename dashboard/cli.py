@@ -28,7 +28,6 @@ EXIT_STORE = 3
 EXIT_LOCKED = 4
 EXIT_UNKNOWN = 3  # of `run`: what monitoring plugins call unknown
 
-_DEFAULT_FILE = Path("watchroom.yaml")
 _DEFAULT_DATA = Path("data")
 _PATH = click.Path(path_type=Path)
 
@@ -43,16 +42,6 @@ class Options:
     data: Path | None = None
     host: str | None = None
     port: int | None = None
-
-    @property
-    def file(self) -> Path | None:
-        """The configuration to read: the one named, else ./watchroom.yaml where it is, else none."""
-        return self.config or (_DEFAULT_FILE if _DEFAULT_FILE.exists() else None)
-
-    @property
-    def directory(self) -> Path:
-        """The data directory."""
-        return self.data or _DEFAULT_DATA
 
     def over(self, below: Options) -> Options:
         """These, and those below where these are not given."""
@@ -105,7 +94,7 @@ def serve(above: Options, config: Path | None, data: Path | None, host: str | No
     with _plain_errors():
         from dashboard import runtime
 
-        sys.exit(runtime.serve(config=options.file, data=options.data, host=options.host, port=options.port))
+        sys.exit(runtime.serve(config=options.config, data=options.data, host=options.host, port=options.port))
 
 
 @main.command()
@@ -189,7 +178,7 @@ def _answer(options: Options, check_id: str, wait_s: float) -> Answer:
 
     user = _user()
     try:
-        return ask_for_run(find_server(options.directory), check_id, user=user, wait_s=wait_s)
+        return ask_for_run(find_server(options.data or _DEFAULT_DATA), check_id, user=user, wait_s=wait_s)
     except ServerGone:
         from dashboard import runtime
 
@@ -238,15 +227,15 @@ def _pieces(options: Options, params: dict[str, list[str]]) -> Iterator[bytes]:
 
     settings = _load(options)
     clock = SystemClock()
-    with TinyStore.reading(settings.data, clock) as history:
-        request = parse_request(
-            params,
-            now=clock.now(),
-            zone=settings.server.zone,
-            checks=(*settings.checks, *settings.broken),
-            recorded=history.check_ids(),
-        )
-        yield from write(request, history)
+    history = TinyStore.reading(settings.data, clock)
+    request = parse_request(
+        params,
+        now=clock.now(),
+        zone=settings.server.zone,
+        checks=(*settings.checks, *settings.broken),
+        recorded=history.check_ids(),
+    )
+    yield from write(request, history)
 
 
 @contextmanager
@@ -314,7 +303,7 @@ def _print_problems(error: ConfigError) -> None:
 def _load(options: Options) -> Settings:
     from dashboard.config import load
 
-    return load(options.file, environ=os.environ, host=options.host, port=options.port, data=options.directory)
+    return load(options.config, environ=os.environ, host=options.host, port=options.port, data=options.data)
 
 
 def _summary(settings: Settings) -> str:

@@ -24,7 +24,9 @@ from dashboard.config.tree import read_tree
 from dashboard.errors import ConfigError, Problem
 from dashboard.model import Server, Settings
 
-__all__ = ["Difference", "default_settings", "diff", "load", "parse"]
+__all__ = ["DEFAULT_FILE", "Difference", "default_settings", "diff", "load", "parse"]
+
+DEFAULT_FILE = Path("watchroom.yaml")
 
 Keys = TypeVar("Keys", bound=Section)
 
@@ -37,12 +39,16 @@ def load(
     port: int | None = None,
     data: Path | None = None,
 ) -> Settings:
-    """The settings that the file makes, those of this machine where it is None; host, port and data override them.
+    """The settings that the file makes; host, port and data override it.
+
+    Without a path it is ./watchroom.yaml, and this machine's own checks where there is no such file.
 
     Raises ConfigError with every problem there is, in the order of their lines.
     """
     problems: list[Problem] = []
     line = 0
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
     if path is None:
         settings = default_settings()
     else:
