@@ -37,6 +37,8 @@ class Prober(Probe, type="prober"):
             summary = (
                 f"{health.fires_per_s:.3g} runs/s of {health.checks} checks, "
                 f"99 % of them at most {duration(health.lateness_p99_s)} late"
+                if health.fires_per_s
+                else f"No run of {health.checks} checks in the last 30 s"
             )
         return Reading(
             status=status,

@@ -417,14 +417,6 @@ def test_runs_work_where_the_kernel_cannot_announce_an_exit(
     assert run(context, script("echo OK - polled")).summary == "OK - polled"
 
 
-def test_runs_work_on_uvloop(context: LocalContext, script: Script) -> None:
-    uvloop = pytest.importorskip("uvloop")
-    probe = Command(argv=(script("echo OK - swift; exit 1"),))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        reading = runner.run(measure(probe, context, {}))
-    assert (reading.status, reading.summary) == (Status.WARNING, "OK - swift")
-
-
 # -- options --------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,9 @@ def look(context: LocalContext, **health: float) -> Reading:
 
 
 def test_a_prober_in_time_is_ok_and_says_how_late_it_is(context: LocalContext) -> None:
-    reading = look(context, fires_per_s=12.5, lateness_p50_s=0.0008, lateness_p99_s=0.004, checks=40, in_flight=3, queued=1)
+    reading = look(
+        context, fires_per_s=12.5, lateness_p50_s=0.0008, lateness_p99_s=0.004, checks=40, in_flight=3, queued=1
+    )
     assert reading.status is Status.OK
     assert reading.summary == "12.5 runs/s of 40 checks, 99 % of them at most 4.0 ms late"
     assert {(metric.name, metric.value, metric.unit) for metric in reading.metrics} == {
@@ -34,6 +36,10 @@ def test_a_prober_in_time_is_ok_and_says_how_late_it_is(context: LocalContext) -
         ("queued", 1, ""),
         ("skipped", 0, ""),
     }
+
+
+def test_a_prober_without_runs_yet_claims_nothing(context: LocalContext) -> None:
+    assert look(context, checks=3).summary == "No run of 3 checks in the last 30 s"
 
 
 @pytest.mark.parametrize(("late_s", "status"), [(0.5, Status.OK), (0.501, Status.WARNING)])
