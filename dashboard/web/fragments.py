@@ -209,9 +209,9 @@ def bar(slots: Sequence[Slot]) -> Markup:
             gaps += f"M{left} 0h{width}v20h-{width}z"
         else:
             strokes[status] = strokes.get(status, "") + f"M{left} {_BANDS[status][0]:g}h{width}"
-    paths = [f'<path class="b-{status.word}" d="{path}"/>' for status, path in strokes.items()]
+    paths = [f'<path class="s-{status.word}" d="{path}"/>' for status, path in strokes.items()]
     if gaps:
-        paths.append(f'<path class="b-gap" d="{gaps}"/>')
+        paths.append(f'<path fill="url(#hatch)" d="{gaps}"/>')
     return Markup("".join(paths))  # noqa: S704 - made of numbers and status words
 
 
