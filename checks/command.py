@@ -110,43 +110,49 @@ class Command(Probe, type="command"):
 
     def _judge(self, ending: Ending, allowed_s: float) -> Reading:
         """The reading that the ending means. An odd ending is unknown: nobody can tell whether plugin or target failed."""
-        output = parse(readable(ending.stdout))
-        code = ending.exit_code
-        facts = {} if code is None or code < 0 else {"exit code": str(code)}
-        facts |= {f"{name}, the plugin's range": text for name, text in output.ranges.items()}
+        printed, code = readable(ending.stdout).strip(), ending.exit_code
+        oddity = _oddity(code, printed, allowed_s)
+        if oddity or code is None:
+            said = printed or readable(ending.stderr).strip()
+            return Reading(
+                status=Status.UNKNOWN,
+                summary=f"{self._name} {oddity}" + (f"; it said: {said.splitlines()[-1]}" if said else ""),
+                detail=Detail(phase="deadline" if code is None else "exit", excerpt=said, facts=_facts(ending)),
+            )
+        output = parse(printed)
+        status = Status(code)
+        facts = _facts(ending) | {f"{name}, the plugin's range": text for name, text in output.ranges.items()}
         if output.faults:
             facts["performance data not understood"] = " ".join(output.faults[:5])
-        if ending.dropped_bytes:
-            facts["output"] = f"cut, {ending.dropped_bytes} bytes dropped"
-        spoken = output.summary or output.text or output.metrics
-        excerpt = output.text if spoken else readable(ending.stderr).strip()
-        phase, status = "", Status.UNKNOWN
-        if code is None:
-            phase, excerpt = "deadline", excerpt or output.summary
-            summary = (
-                f"{self._name} gave no answer within {limit(allowed_s)} and was ended: "
-                "raise the check's timeout, or give the plugin a shorter one of its own (often -t)"
-            )
-        elif code < 0:
-            phase = "exit"
-            summary = f"{self._name} was ended by signal {_signal_name(-code)}{_said(output.summary or excerpt)}"
-        elif code > Status.UNKNOWN:
-            phase = "exit"
-            summary = (
-                f"{self._name} ended with exit code {code}, a plugin's are 0 to 3{_said(output.summary or excerpt)}"
-            )
-        elif not spoken:
-            phase = "exit"
-            summary = f"{self._name} said nothing on its standard output (exit code {code}){_said(excerpt)}"
-        else:
-            status = Status(code)
-            summary = output.summary or f"{self._name} says {status.word} without a word"
         return Reading(
             status=status,
-            summary=summary,
+            summary=output.summary or f"{self._name} says {status.word} without a word",
             metrics=output.metrics,
-            detail=Detail(phase=phase, excerpt=excerpt, facts=facts),
+            detail=Detail(excerpt=output.text, facts=facts),
         )
+
+
+def _oddity(exit_code: int | None, printed: str, allowed_s: float) -> str:
+    """What about the ending keeps it from being a plugin's answer; empty for an answer."""
+    if exit_code is None:
+        return (
+            f"gave no answer within {limit(allowed_s)} and was ended: "
+            "raise the check's timeout, or give the plugin a shorter one of its own (often -t)"
+        )
+    if exit_code < 0:
+        return f"was ended by signal {_signal_name(-exit_code)}"
+    if exit_code > Status.UNKNOWN:
+        return f"ended with exit code {exit_code}, a plugin's are 0 to 3"
+    return "" if printed else f"said nothing on its standard output (exit code {exit_code})"
+
+
+def _facts(ending: Ending) -> dict[str, str]:
+    facts = {}
+    if ending.exit_code is not None and ending.exit_code >= 0:
+        facts["exit code"] = str(ending.exit_code)
+    if ending.dropped_bytes:
+        facts["output"] = f"cut, {ending.dropped_bytes} bytes dropped"
+    return facts
 
 
 def _programs(context: Context) -> Programs:
@@ -175,7 +181,3 @@ def _signal_name(number: int) -> str:
         return f"{number} ({signal.Signals(number).name})"
     except ValueError:
         return str(number)
-
-
-def _said(text: str) -> str:
-    return f": {text.splitlines()[-1]}" if text else ""

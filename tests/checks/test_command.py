@@ -105,11 +105,11 @@ def test_exit_codes_0_to_3_are_the_status(context: LocalContext, script: Script,
 @pytest.mark.parametrize(
     ("body", "summary"),
     [
-        ("echo gone wrong; exit 4", "check_it ended with exit code 4, a plugin's are 0 to 3: gone wrong"),
+        ("echo gone wrong; exit 4", "check_it ended with exit code 4, a plugin's are 0 to 3; it said: gone wrong"),
         ("exit 127", "check_it ended with exit code 127, a plugin's are 0 to 3"),
-        ("echo half | tr -d '\\n'; kill -SEGV $$", "check_it was ended by signal 11 (SIGSEGV): half"),
+        ("echo half | tr -d '\\n'; kill -SEGV $$", "check_it was ended by signal 11 (SIGSEGV); it said: half"),
         ("exit 0", "check_it said nothing on its standard output (exit code 0)"),
-        ("echo No module named x >&2; exit 1", "check_it said nothing on its standard output (exit code 1): No module named x"),
+        ("echo No module named x >&2; exit 1", "check_it said nothing on its standard output (exit code 1); it said: No module named x"),
     ],
 )  # fmt: skip
 def test_odd_endings_and_silence_are_unknown(context: LocalContext, script: Script, body: str, summary: str) -> None:
@@ -117,6 +117,12 @@ def test_odd_endings_and_silence_are_unknown(context: LocalContext, script: Scri
     assert reading.status is Status.UNKNOWN
     assert reading.summary == summary
     assert reading.detail.phase == "exit"
+
+
+def test_numbers_of_an_unfinished_program_are_not_recorded(context: LocalContext, script: Script) -> None:
+    context.timeout_s = 0.3
+    assert run(context, script("printf 'OK | a=12'; exec sleep 60")).metrics == ()
+    assert run(context, script("printf 'OK | a=12'; kill -KILL $$")).metrics == ()
 
 
 def test_numbers_without_words_keep_their_status(context: LocalContext, script: Script) -> None:
