@@ -75,6 +75,7 @@ class Appender:
         self._gate = threading.Lock()
         self._queue: list[_Batch] = []
         self._is_closed = True
+        self._rows_held = 0
         self.next_id = 1
         self.last_sync_s = 0.0
 
@@ -92,7 +93,7 @@ class Appender:
     def open(self) -> None:
         """Read what is there, mend the ends of files, go on in the newest. Raises OSError."""
         found = generations(self._directory)
-        parts: list[Part] = []
+        parts: list[JournalPart] = []
         after_id = 0
         for generation, path in found:
             part = JournalPart(path, quarantine=self._quarantine, after_id=after_id)
@@ -104,8 +105,10 @@ class Appender:
             if part.summary.rows or is_newest:
                 parts.append(part)
         self._timeline.parts = tuple(parts)
-        for closed in worth_holding(parts[:-1], rows=self._closed_rows_in_memory, age_s=self._limits.memory_s):
-            closed.hold()
+        for recent in worth_holding(parts, rows=self._limits.memory_rows, age_s=self._limits.memory_s):
+            if recent is not self._active:
+                recent.hold()
+        self._rows_held = self._timeline.rows_in_memory
         self._is_closed = False
 
     def close(self) -> None:
@@ -118,6 +121,8 @@ class Appender:
 
     def append(self, rows: Sequence[Row]) -> list[int]:
         """Record the rows, all or none; their ids once they are durable. Raises StoreFull, StoreReadOnly."""
+        if not rows:
+            return []
         bodies = [encode(row) for row in rows]
         with self._gate:
             batch = self._enqueue(list(rows), bodies)
@@ -141,10 +146,6 @@ class Appender:
             self._journal.commit(b"")
             self._show([])
             self._unlink(old)
-
-    @property
-    def _closed_rows_in_memory(self) -> int:
-        return self._limits.memory_rows - self._limits.journal_rows
 
     def _header(self, generation: int) -> bytes:
         return header(generation, self.next_id, self._clock.now().timestamp())
@@ -182,7 +183,8 @@ class Appender:
         """Write all that waits as one group; whoever holds `_flushing` does it for everybody."""
         with self._gate:
             batches = list(self._queue)
-        if self._is_due():
+        rows = [row for batch in batches for row in batch.rows]
+        if self._is_due(len(rows)):
             self._rotate()
         started_s = self._clock.monotonic_s()
         try:
@@ -195,7 +197,7 @@ class Appender:
             self._settle(batches, error)
             return
         self.last_sync_s = self._clock.monotonic_s() - started_s
-        self._show([row for batch in batches for row in batch.rows])
+        self._show(rows)
         self._settle(batches, None)
         self._room.regained()
 
@@ -215,22 +217,29 @@ class Appender:
             self._rotate_at_s = self._clock.monotonic_s() + self._limits.journal_s
             self._timeline.parts = (*self._timeline.parts, active)
         active.add(rows, self._journal.size_bytes)
+        self._rows_held += len(rows)
+        if self._rows_held > self._limits.memory_rows:
+            self._trim_memory()
 
-    def _is_due(self) -> bool:
+    def _is_due(self, coming_rows: int) -> bool:
         if self._active is None or not self._active.summary.rows:
             return False
-        is_long = self._active.summary.rows >= self._limits.journal_rows
+        is_long = self._active.summary.rows + coming_rows > self._limits.journal_rows
         return is_long or self._clock.monotonic_s() >= self._rotate_at_s
 
     def _rotate(self) -> None:
         """Close the file; the next commit starts another."""
         if self._active is not None and self._journal.is_open:
             self._journal.finish(self._active.summary.trailer())
+        self._trim_memory()
+
+    def _trim_memory(self) -> None:
         parts = self._timeline.parts
-        held = worth_holding(parts, rows=self._closed_rows_in_memory, age_s=self._limits.memory_s)
+        held = worth_holding(parts, rows=self._limits.memory_rows, age_s=self._limits.memory_s)
         for part in parts:
-            if part not in held:
+            if part not in held and part is not self._active:
                 part.evict()
+        self._rows_held = self._timeline.rows_in_memory
 
     def _unlink(self, gone: Sequence[Part]) -> None:
         self._timeline.parts = tuple(part for part in self._timeline.parts if part not in gone)

@@ -116,6 +116,12 @@ class History(Protocol):
     def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
         """What `between` gives, as columns: the cheap read for uptime bars, sparklines and charts."""
 
+    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
+        """What `series` gives, for every check: a chunk is of one check, a check's chunks come oldest first.
+
+        One pass over what is not in memory, so far cheaper at a start than a `series` for each of many checks.
+        """
+
     def export(
         self,
         *,

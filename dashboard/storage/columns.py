@@ -57,31 +57,41 @@ class CheckColumns:
         if len(known) > _INTERNED_AT_MOST:
             known.clear()
         start = len(self.ids)
-        self._extend_metrics(rows, start)
+        numbers = [NUMBER[row["status"]] for row in rows]
+        summaries = [row["summary"] for row in rows]
+        origins = [(row["trigger"], row["by"], row["worker"]) for row in rows]
+        self._extend_metrics([row["metrics"] for row in rows])
         self.ids.extend([row["id"] for row in rows])
         self.at_s.extend([row["at"] for row in rows])
-        self.statuses.extend([NUMBER[row["status"]] for row in rows])
+        self.statuses.extend(numbers)
         self.durations_s.extend([row["duration_s"] for row in rows])
         self.covers_s.extend([row["covers_s"] for row in rows])
-        for row in rows:
-            summary: str = row["summary"]
-            self.summaries.append(known.setdefault(summary, summary))
-            origin = (row["trigger"], row["by"], row["worker"])
-            self.origins.append(known.setdefault(origin, origin))
+        self.summaries.extend(map(known.setdefault, summaries, summaries))
+        self.origins.extend(map(known.setdefault, origins, origins))
+        if any(numbers):
+            self._extend_bad(rows, start)
+        if self._are_instants_ascending:
+            instants = self.at_s[max(0, start - 1) :]
+            self._are_instants_ascending = all(map(float.__le__, instants, instants[1:]))
+
+    def _extend_bad(self, rows: Sequence[Row], start: int) -> None:
         for position, row in enumerate(rows, start):
             if row["status"] != "ok":
                 self.bad.append(position)
                 if "detail" in row:
                     self.details[position] = detail_of(row["detail"])
-        if self._are_instants_ascending:
-            instants = self.at_s[max(0, start - 1) :]
-            self._are_instants_ascending = all(map(float.__le__, instants, instants[1:]))
 
-    def _extend_metrics(self, rows: Sequence[Row], start: int) -> None:
-        for name in {name for row in rows for name in row["metrics"]} - self.metrics.keys():
-            self.metrics[name] = array("d", [nan]) * start
-        for name, column in self.metrics.items():
-            column.extend([row["metrics"].get(name, nan) for row in rows])
+    def _extend_metrics(self, metrics: Sequence[Mapping[str, float]]) -> None:
+        try:  # nearly always a check has the same metrics each time
+            columns = {name: [each[name] for each in metrics] for name in self.metrics}
+        except KeyError:
+            columns = {}
+        if len(columns) * len(metrics) != sum(map(len, metrics)):
+            for name in {name for each in metrics for name in each} - self.metrics.keys():
+                self.metrics[name] = array("d", [nan]) * len(self.ids)
+            columns = {name: [each.get(name, nan) for each in metrics] for name in self.metrics}
+        for name, values in columns.items():
+            self.metrics[name].extend(values)
 
     def between(self, start_s: float, end_s: float) -> ResultColumns:
         """The rows with start_s <= at < end_s."""
@@ -131,6 +141,13 @@ class PartColumns:
     def __init__(self) -> None:
         self.checks: dict[str, CheckColumns] = {}
         self._interned: dict[Any, Any] = {}  # texts and origins, each by itself
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> PartColumns:
+        """These rows alone."""
+        columns = cls()
+        columns.extend(rows)
+        return columns
 
     def extend(self, rows: Sequence[Row]) -> None:
         """Add rows of any checks, ids ascending."""

@@ -96,6 +96,9 @@ class Part(Protocol):
     def read(self, check_id: str, pick: Pick) -> ResultColumns | None:
         """What `pick` takes from the rows of one check; None where there are none."""
 
+    def sweep(self, pick: Pick) -> Iterator[ResultColumns]:
+        """What `pick` takes from the rows of every check; from a file that is several pieces a check, oldest first."""
+
     def find(self, row_id: int) -> Row | None:
         """The row with that id."""
 
@@ -179,6 +182,12 @@ class JournalPart:
         for rows in self.chunks(check_id):
             columns.extend(rows)
         return pick(columns)
+
+    def sweep(self, pick: Pick) -> Iterator[ResultColumns]:
+        if self.rows_in_memory:
+            pieces = (self.read(check_id, pick) for check_id in list(self.summary.checks))
+            return (piece for piece in pieces if piece)
+        return (pick(columns) for rows in self.chunks() for columns in PartColumns.of(rows).checks.values())
 
     def find(self, row_id: int) -> Row | None:
         found = self._chunks(self.size_bytes, b'{"id":%d,' % row_id)

@@ -45,11 +45,11 @@ def expired(closed: Sequence[Part], before_s: float) -> list[Part]:
     return [part for part in closed if part.summary.end_s < before_s]
 
 
-def worth_holding(closed: Sequence[Part], *, rows: int, age_s: float) -> list[Part]:
-    """The newest closed parts that memory should hold: so many rows at most, none that lies wholly before the age."""
-    since_s = max((part.summary.end_s for part in closed), default=0.0) - age_s
+def worth_holding(parts: Sequence[Part], *, rows: int, age_s: float) -> list[Part]:
+    """The newest parts that memory should hold: so many rows at most, none that lies wholly before the age."""
+    since_s = max((part.summary.end_s for part in parts), default=0.0) - age_s
     held: list[Part] = []
-    for part in reversed(closed):
+    for part in reversed(parts):
         rows -= part.summary.rows
         if rows < 0:
             break

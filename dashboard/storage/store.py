@@ -52,6 +52,10 @@ class TimelineHistory:
         """See History."""
         return self._timeline.series(check_id, start_at.timestamp(), end_at.timestamp())
 
+    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
+        """See History."""
+        return self._timeline.sweep(start_at.timestamp(), end_at.timestamp())
+
     def export_columns(
         self,
         *,

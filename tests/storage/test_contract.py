@@ -1,0 +1,371 @@
+"""What every store promises, asked of each one: add a factory to STORES and it is held to all of this."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fakes import FakeClock
+from storage.samples import START_AT, make_result, make_results
+
+from checks.base import Clock, Detail, Status
+from dashboard.model import CheckState, Incident
+from dashboard.storage.appender import Limits
+from dashboard.storage.base import Store
+from dashboard.storage.store import TinyStore
+
+Factory = Callable[[Path, Clock], Store]
+
+SMALL = Limits(journal_rows=10, memory_rows=20, reserve_bytes=4096, retry_s=0.01, snapshot_bytes=2000)
+
+STORES: dict[str, Factory] = {
+    "tiny": lambda path, clock: TinyStore(path, clock, limits=Limits(reserve_bytes=4096)),
+    "tiny, mostly on disk": lambda path, clock: TinyStore(path, clock, limits=SMALL),
+}
+
+
+@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+def factory(request: pytest.FixtureRequest) -> Factory:
+    return request.param
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(START_AT + timedelta(hours=1))
+
+
+@pytest.fixture
+def store(factory: Factory, tmp_path: Path, clock: FakeClock) -> Iterator[Store]:
+    opened = factory(tmp_path, clock)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reopened(factory: Factory, tmp_path: Path, clock: FakeClock, store: Store) -> Iterator[Callable[[], Store]]:
+    """Closes the store and opens another on the same data."""
+    others: list[Store] = []
+
+    def reopen() -> Store:
+        for each in (store, *others):
+            each.close()
+        others.append(factory(tmp_path, clock))
+        others[-1].open()
+        return others[-1]
+
+    yield reopen
+    for each in others:
+        each.close()
+
+
+def exported(store: Store, **filters: object) -> list[int]:
+    return [result.id for chunk in store.export(**filters) for result in chunk]  # type: ignore[arg-type]
+
+
+def test_a_result_comes_back_as_it_went_in(store: Store, reopened: Callable[[], Store]) -> None:
+    bad = make_result(
+        3,
+        check_id="shop",
+        at=datetime(2026, 3, 1, 0, 0, 0, 1, UTC),
+        status=Status.UNKNOWN,
+        summary='quotes " and ünïcode \u2028 and a newline\n',
+        duration_s=0.1 + 0.2,
+        trigger="manual",
+        by="cli:ada",
+        metrics={"response_time": 1e-9, "size": 3.0},
+        detail=Detail(phase="tls", expected="a", got="b", excerpt="<b>", facts={"exit code": "2"}),
+    )
+    [row_id] = store.append([bad])
+    assert store.last("shop", 1) == [replace(bad, id=row_id)]
+    assert reopened().last("shop", 1) == [replace(bad, id=row_id)]
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 123457, 499999, 500000, 999999])
+def test_an_instant_is_exact_to_the_microsecond(store: Store, microsecond: int) -> None:
+    at = datetime(2031, 12, 31, 23, 59, 59, microsecond, UTC)
+    store.append([make_result(1, check_id="a", at=at)])
+    assert store.last("a", 1)[0].at == at
+
+
+def test_detail_is_kept_with_bad_results_only(store: Store) -> None:
+    detail = Detail(got="something")
+    store.append([make_result(0, check_id="a", status=status, detail=detail) for status in (Status.OK, Status.WARNING)])
+    warning, ok = store.last("a", 2)
+    assert (warning.detail, ok.detail) == (detail, Detail())
+
+
+def test_text_that_no_encoding_can_hold_is_replaced_instead_of_refused(store: Store) -> None:
+    store.append([make_result(0, check_id="a", summary="broken \udcff text")])
+    assert store.last("a", 1)[0].summary == "broken ? text"
+
+
+def test_ids_ascend_over_batches_and_restarts(store: Store, reopened: Callable[[], Store]) -> None:
+    first = store.append(make_results(20))
+    second = reopened().append(make_results(5))
+    assert first == sorted(set(first))
+    assert second == sorted(set(second))
+    assert min(second) > max(first)
+
+
+def test_an_empty_batch_is_nothing(store: Store) -> None:
+    assert store.append([]) == []
+    assert store.health().rows == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field", ["duration_s", "covers_s", "metrics"])
+def test_a_batch_with_a_number_that_is_not_finite_is_refused_whole(store: Store, field: str, value: float) -> None:
+    poisoned = make_result(1, **{field: {"load": value} if field == "metrics" else value})
+    with pytest.raises(ValueError, match="finite"):
+        store.append([make_result(0), poisoned])
+    assert exported(store) == []
+    ids = store.append(make_results(1))
+    assert ids == [1], "a refused batch took ids"
+
+
+def test_last_gives_the_newest_first(store: Store, reopened: Callable[[], Store]) -> None:
+    results = make_results(60)
+    ids = store.append(results)
+    expected = [
+        replace(each, id=row_id) for each, row_id in zip(results, ids, strict=True) if each.check_id == "check-1"
+    ]
+    for each in (store, reopened()):
+        assert each.last("check-1", 8) == expected[:-9:-1]
+        assert each.last("check-1", 1000) == expected[::-1]
+        assert each.last("check-1", 4, before_id=expected[10].id) == expected[6:10][::-1]
+        assert each.last("check-1", 4, before_id=expected[0].id) == []
+        assert each.last("check-1", 0) == []
+        assert each.last("nobody", 4) == []
+
+
+def test_last_can_be_asked_for_bad_results_only(store: Store, reopened: Callable[[], Store]) -> None:
+    results = make_results(100)
+    ids = store.append(results)
+    bad = [i for i, result in zip(ids, results, strict=True) if result.check_id == "check-0" and result.status.is_bad]
+    for each in (store, reopened()):
+        assert [result.id for result in each.last("check-0", 3, bad_only=True)] == bad[:-4:-1]
+        assert [result.id for result in each.last("check-0", 9, bad_only=True, before_id=bad[2])] == bad[1::-1]
+
+
+def test_between_includes_its_start_and_excludes_its_end(store: Store, reopened: Callable[[], Store]) -> None:
+    results = [make_result(number, check_id="a") for number in range(40)]
+    ids = store.append(results)
+    for each in (store, reopened()):
+        found = each.between("a", results[5].at, results[30].at)
+        assert [result.id for result in found] == ids[5:30]
+        assert each.between("a", results[39].at + timedelta(seconds=1), results[39].at + timedelta(days=1)) == []
+        assert each.between("nobody", results[0].at, results[39].at) == []
+
+
+def test_between_finds_results_of_a_clock_that_went_back(store: Store) -> None:
+    numbers = [0, 1, 2, 9, 10, 3, 4, 11]
+    ids = store.append([make_result(number, check_id="a") for number in numbers])
+    found = store.between("a", make_result(3).at, make_result(10).at)
+    assert [result.id for result in found] == [ids[3], ids[5], ids[6]]
+
+
+def test_series_gives_what_between_gives(store: Store) -> None:
+    store.append(make_results(90))
+    columns = store.series("check-2", make_result(10).at, make_result(80).at)
+    assert columns.results() == store.between("check-2", make_result(10).at, make_result(80).at)
+    assert len(columns) == len(columns.results()) > 20
+    assert columns.metric_names() == ["response_time", "size"]
+    assert list(columns.metric("size")) == [row["size"] for row in columns.metrics]
+
+
+def test_a_metric_that_a_row_lacks_is_nan_in_a_series_and_absent_in_a_result(store: Store) -> None:
+    store.append(
+        [make_result(0, check_id="a", metrics=metrics) for metrics in ({"x": 1.0}, {"y": 2.0}, {}, {"x": 3.0})]
+    )
+    columns = store.series("a", START_AT, START_AT + timedelta(days=1))
+    assert [result.metrics for result in store.last("a", 4)] == [{"x": 3.0}, {}, {"y": 2.0}, {"x": 1.0}]
+    assert list(columns.metric("x")) == pytest.approx([1.0, math.nan, math.nan, 3.0], nan_ok=True)
+    assert list(columns.metric("never")) == pytest.approx([math.nan] * 4, nan_ok=True)
+
+
+def test_sweep_gives_the_series_of_every_check(store: Store) -> None:
+    store.append(make_results(90))
+    start_at, end_at = make_result(10).at, make_result(80).at
+    swept: dict[str, list[int]] = {}
+    for columns in store.sweep(start_at, end_at):
+        assert len(set(columns.check_ids)) == 1
+        swept.setdefault(columns.check_ids[0], []).extend(columns.ids)
+    assert swept == {check_id: list(store.series(check_id, start_at, end_at).ids) for check_id in store.check_ids()}
+
+
+def test_export_gives_everything_oldest_first(store: Store, reopened: Callable[[], Store]) -> None:
+    results = make_results(70)
+    ids = store.append(results)
+    expected = [replace(each, id=row_id) for each, row_id in zip(results, ids, strict=True)]
+    for each in (store, reopened()):
+        assert [result for chunk in each.export() for result in chunk] == expected
+        assert [result for columns in each.export_columns() for result in columns.results()] == expected
+
+
+def test_export_filters_by_check_status_and_time(store: Store) -> None:
+    results = make_results(70)
+    ids = store.append(results)
+    start_at, end_at = results[10].at, results[60].at
+
+    def fitting(fits: Callable[[object], bool]) -> list[int]:
+        return [row_id for row_id, result in zip(ids, results, strict=True) if fits(result)]
+
+    assert exported(store, check_ids=["check-1"]) == fitting(lambda r: r.check_id == "check-1")
+    assert exported(store, check_ids={"check-1", "check-2", "no"}) == fitting(
+        lambda r: r.check_id in ("check-1", "check-2")
+    )
+    assert exported(store, check_ids=[]) == []
+    assert exported(store, statuses=[Status.CRITICAL]) == fitting(lambda r: r.status is Status.CRITICAL)
+    assert exported(store, start_at=start_at, end_at=end_at) == ids[10:60]
+    assert exported(store, start_at=start_at, check_ids=["check-0"], statuses=[Status.OK]) == fitting(
+        lambda r: r.at >= start_at and r.check_id == "check-0" and r.status is Status.OK
+    )
+
+
+def test_export_gives_what_was_there_when_it_was_asked_for(store: Store) -> None:
+    ids = store.append(make_results(12))
+    chunks = store.export()
+    store.append(make_results(40, first=12))
+    assert [result.id for chunk in chunks for result in chunk] == ids
+
+
+def test_an_export_can_be_left_half_way(store: Store) -> None:
+    store.append(make_results(60))
+    chunks = store.export_columns()
+    assert len(next(iter(chunks))) > 0
+    chunks.close()  # type: ignore[attr-defined]
+    assert list(chunks) == []
+
+
+def test_check_ids_names_every_check_with_results(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(30))
+    assert store.check_ids() == {"check-0", "check-1", "check-2"}
+    assert reopened().check_ids() == {"check-0", "check-1", "check-2"}
+
+
+def test_a_hostile_check_id_is_not_mistaken_for_another(store: Store) -> None:
+    store.append(
+        [make_result(3, check_id="a", detail=Detail(facts={"check_id": "b"})), make_result(4, check_id='a","b')]
+    )
+    store.append([make_result(5, check_id="b"), *make_results(40)])
+    assert [result.summary for result in store.last("b", 5)] == ["result number 5"]
+    assert [result.summary for result in store.last('a","b', 5)] == ["result number 4"]
+    assert exported(store, check_ids=["b"]) == [3]
+
+
+STATE = CheckState(
+    check_id="a",
+    status=Status.CRITICAL,
+    since_at=START_AT,
+    recent=(Status.OK, Status.CRITICAL),
+    pending=1,
+    pending_since_at=START_AT + timedelta(microseconds=1),
+    incident_id=4,
+    version=7,
+    last_id=99,
+)
+INCIDENT = Incident(
+    id=4,
+    check_id="a",
+    opened_at=START_AT,
+    confirmed_at=START_AT + timedelta(seconds=5),
+    status=Status.CRITICAL,
+    worst=Status.CRITICAL,
+    summary="connection refused",
+)
+
+
+def test_states_and_incidents_come_back_as_they_went_in(store: Store, reopened: Callable[[], Store]) -> None:
+    fresh = CheckState(check_id="b")
+    closed = replace(INCIDENT, id=5, check_id="b", status=Status.OK, closed_at=START_AT + timedelta(hours=1))
+    store.save(states=[STATE, fresh], incidents=[INCIDENT, closed])
+    for each in (store, reopened()):
+        assert each.states() == {"a": STATE, "b": fresh}
+        assert each.incidents() == [closed, INCIDENT]
+        assert each.incidents(open_only=True) == [INCIDENT]
+        assert each.incidents(check_id="b") == [closed]
+        assert each.incidents(limit=1) == [closed]
+
+
+def test_saving_again_replaces(store: Store, reopened: Callable[[], Store]) -> None:
+    for version in range(40):
+        store.save(states=[replace(STATE, version=version)], incidents=[replace(INCIDENT, summary=str(version))])
+    for each in (store, reopened()):
+        assert each.states()["a"].version == 39
+        assert [incident.summary for incident in each.incidents()] == ["39"]
+
+
+def test_units_are_merged_into_what_is_known(store: Store, reopened: Callable[[], Store]) -> None:
+    store.save(units={"a": {"response_time": "s"}, "b": {"load": ""}})
+    store.save(units={"a": {"size": "B"}})
+    assert reopened().units() == {"a": {"response_time": "s", "size": "B"}, "b": {"load": ""}}
+
+
+def test_an_incident_id_is_never_given_twice(store: Store, reopened: Callable[[], Store]) -> None:
+    first, second = store.next_incident_id(), store.next_incident_id()
+    store.save(incidents=[replace(INCIDENT, id=first), replace(INCIDENT, id=second)])
+    assert len({first, second, reopened().next_incident_id()}) == 3
+
+
+def test_the_revision_grows_with_every_durable_change(store: Store) -> None:
+    seen = [store.revision]
+    store.append(make_results(1))
+    seen.append(store.revision)
+    store.save(states=[STATE])
+    seen.append(store.revision)
+    assert seen == sorted(set(seen))
+
+
+def test_many_threads_append_and_read_without_loss(store: Store) -> None:
+    barrier = threading.Barrier(6)
+    failures: list[BaseException] = []
+
+    def append(writer: int) -> None:
+        barrier.wait()
+        for number in range(20):
+            store.append([make_result(number, check_id=f"writer-{writer}")])
+
+    def read() -> None:
+        barrier.wait()
+        for _ in range(40):
+            ids = exported(store)
+            assert ids == sorted(set(ids))
+            newest = store.last("writer-0", 5)
+            assert newest == sorted(newest, key=lambda result: -result.id)
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    jobs: list[Callable[[], None]] = [*(lambda writer=w: append(writer) for w in range(4)), read, read]  # type: ignore[misc]
+    threads = [threading.Thread(target=guarded, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for writer in range(4):
+        found = [result.summary for result in store.last(f"writer-{writer}", 99)]
+        assert found == [f"result number {number}" for number in reversed(range(20))]
+
+
+def test_health_counts_the_rows(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(35))
+    for each in (store, reopened()):
+        health = each.health()
+        assert (health.state, health.rows, health.waiting_rows, health.message) == ("ok", 35, 0, "")
+        assert 0 < health.rows_in_memory <= health.rows
+        assert health.size_bytes > 35 * 100
+
+
+def test_closing_twice_is_fine(store: Store) -> None:
+    store.close()
+    store.close()
