@@ -39,7 +39,7 @@ class CurlEngine:
         self._closed = False
 
     async def exchange(self, request: HttpRequest) -> HttpExchange:
-        """What the hop gave, errors of the target included. Raises OSError or RuntimeError for faults of ours."""
+        """What the hop gave, errors of the target included. Raises OSError for faults of this machine."""
         if self._closed:
             raise RuntimeError("the HTTP engine is closed")
         hop = self._idle.pop() if self._idle else _Hop(next(self._numbers), self._ca_file)

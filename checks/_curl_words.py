@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import ssl
 from dataclasses import dataclass
@@ -15,12 +16,9 @@ from checks._words import limit
 from checks.base import HttpRequest
 
 _OURS = frozenset({
-    pycurl.E_UNSUPPORTED_PROTOCOL + 1,  # E_FAILED_INIT
-    pycurl.E_URL_MALFORMAT,
     pycurl.E_OUT_OF_MEMORY,
     pycurl.E_BAD_FUNCTION_ARGUMENT,
     pycurl.E_SSL_CACERT_BADFILE,
-    pycurl.E_COULDNT_RESOLVE_HOST,
     pycurl.E_ABORTED_BY_CALLBACK,
     pycurl.E_WRITE_ERROR,
 })  # fmt: skip
@@ -38,6 +36,7 @@ _VERIFY_WORDS = {
     66: "certificate's key is too weak",
     68: "certificate's signature is too weak",
 }
+_DURING = {"first byte": "before its answer", "transfer": "in the middle of the body"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +50,28 @@ class HopTimes:
 
 
 def explain(easy: pycurl.Curl, request: HttpRequest, code: int, times: HopTimes) -> tuple[str, str]:
-    """The phase in which the hop failed and what happened, in words. Raises OSError or RuntimeError for our faults."""
-    if code in _OURS:
-        raise RuntimeError(f"libcurl: {easy.errstr() or code}")
+    """The phase in which the hop failed and what happened, in words. Raises OSError for faults of this machine."""
     phase = _phase(request, times)
     where = _where(easy, request)
     number = easy.getinfo(pycurl.OS_ERRNO)
+    if code in _OURS:
+        raise OSError(f"libcurl failed: {_said(easy)}")
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return phase, _timed_out(phase, where, times.total_s)
+    if phase == "connect":
+        if not number:  # not one connection was tried: no file or memory left, or nothing that can be asked
+            raise OSError(f"no connection to {where} could be tried: {_said(easy)}")
+        return phase, target_fault(number, where)
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         return "tls", _unverified(easy, request)
-    if code == pycurl.E_COULDNT_CONNECT and number:
-        return "connect", target_fault(number, where)
-    if code in (pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CIPHER, pycurl.E_SSL_CERTPROBLEM):
-        return "tls", f"TLS handshake failed at {where}: {_tls_reason(easy, number)}"
+    if phase == "tls":
+        return phase, f"TLS handshake failed at {where}: {_tls_reason(easy, number)}"
     if code in (pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR) and number:
-        return phase, f"{target_fault(number, where)} {_during(phase)}"
+        return phase, f"{target_fault(number, where)} {_DURING[phase]}"
     if code == pycurl.E_GOT_NOTHING:
-        return "first byte", f"{where} closed the connection without an answer"
+        return phase, f"{where} closed the connection without an answer"
     if code == pycurl.E_PARTIAL_FILE:
-        return "transfer", f"body cut short: {_said(easy)}"
+        return phase, f"body cut short: {_said(easy)}"
     return phase, f"not proper HTTP from {where}: {_said(easy)}"
 
 
@@ -100,12 +101,6 @@ def _phase(request: HttpRequest, times: HopTimes) -> str:
     return "transfer" if times.first_byte_s else "first byte"
 
 
-def _during(phase: str) -> str:
-    return {"connect": "while connecting", "tls": "during the TLS handshake", "first byte": "before its answer"}.get(
-        phase, "in the middle of the body"
-    )
-
-
 def _timed_out(phase: str, where: str, total_s: float) -> str:
     after = limit(total_s)
     if phase == "connect":
@@ -127,7 +122,7 @@ def _unverified(easy: pycurl.Curl, request: HttpRequest) -> str:
 
 def _tls_reason(easy: pycurl.Curl, number: int) -> str:
     said = _said(easy)
-    if number == 104 or "reset by peer" in said.lower():
+    if number == errno.ECONNRESET or "reset by peer" in said.lower():
         return "connection reset"
     if "SSL_ERROR_SYSCALL" in said or "unexpected eof" in said.lower():
         return "the connection was closed"
@@ -139,4 +134,9 @@ def _said(easy: pycurl.Curl) -> str:
 
 
 def _where(easy: pycurl.Curl, request: HttpRequest) -> str:
-    return place(easy.getinfo(pycurl.PRIMARY_IP) or request.address, port_of(request.url))
+    """Who was asked: the address that answered, else all that were tried."""
+    reached = easy.getinfo(pycurl.PRIMARY_IP)
+    if reached or not request.more_addresses:
+        return place(reached or request.address, port_of(request.url))
+    host = urlsplit(request.url).hostname or ""
+    return f"{place(host, port_of(request.url))} ({len(request.more_addresses) + 1} addresses)"

@@ -14,7 +14,7 @@ from checks.base import Context, Detail, HttpExchange, HttpRequest, Metric, Prob
 
 _CERTIFICATE_AGE_S = 300.0  # asking costs 51-87 us a hop, so a known one is believed for this long
 _MOST_CERTIFICATES = 16
-_WORTH_ASKING_S = 0.05
+_WORTH_ASKING_S = 0.05  # left of a run
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AS_IS = "!#$%&'()*+,/:;=?@[]~|{}^`"  # of a Location; spaces and letters beyond ASCII are escaped as browsers do
 

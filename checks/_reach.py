@@ -13,7 +13,7 @@ from checks.base import Context, Detail, ProbeFailure, Resolution
 Family = Literal["any", "ipv4", "ipv6"]
 _FAMILIES: dict[Family, int] = {"any": 0, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _MOST_ADDRESSES = 8
-_GRACE_S = 0.05
+_GRACE_S = 0.02
 _TARGET_FAULTS = {
     errno.ECONNREFUSED: "connection refused by {where}",
     errno.ECONNRESET: "connection reset by {where}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from checks._resolve import is_metadata
 
@@ -12,6 +12,7 @@ MASK = "***"
 SECRET_NAME = re.compile(
     r"auth|cookie|token|key|secret|passw|session|signature|credential|^(sig|pw|pwd)$", re.IGNORECASE
 )
+_WITH_USER = re.compile(r"([^/?#]*//)([^/?#]*)@(.*)", re.DOTALL)
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -39,13 +40,12 @@ def checked_url(text: str) -> str:
 
 def split_user(url: str) -> tuple[str, str, str]:
     """The URL without its user, the user and the password; texts that are no URL come back as they are."""
-    scheme, colon, rest = url.partition("://")
-    network, slash, path = rest.partition("/")
-    user, at, host = network.rpartition("@")
-    if not colon or not at:
+    match = _WITH_USER.fullmatch(url)
+    if match is None:
         return url, "", ""
+    scheme, user, rest = match.groups()
     name, _, password = user.partition(":")
-    return f"{scheme}://{host}{slash}{path}", name, password
+    return scheme + rest, unquote(name), unquote(password)
 
 
 def host_and_port(url: str) -> tuple[str, int]:

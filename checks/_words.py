@@ -45,12 +45,12 @@ def duration(seconds: float) -> str:
 
 
 def limit(seconds: float) -> str:
-    """A configured time as it is set: `5.0 s`."""
-    return f"{seconds:.1f} s"
+    """A time that was waited: `5.0 s`, below a tenth of a second `50 ms`."""
+    return f"{seconds:.1f} s" if seconds >= 0.0995 else f"{seconds * 1000:.0f} ms"
 
 
 def _digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 and value.is_integer() else f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 1000 and float(value).is_integer() else f"{value:.4g}"
 
 
 def _seen(letter: str) -> str:

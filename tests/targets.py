@@ -26,13 +26,21 @@ Handler = Callable[[socket.socket, "Target"], None]
 class Target:
     """A server whose handler gets each connection in a thread of its own; `over` is set when the test is done with it."""
 
-    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        listener: socket.socket | None = None,
+    ) -> None:
         self.over = threading.Event()
         self.heard: list[str] = []  # request heads, as they came
         self.connections = 0
+        self.reached = threading.Event()  # somebody has connected
         self._handler = handler
         self._tls = tls
-        self._socket = socket.create_server(
+        self._socket = listener or socket.create_server(
             (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
         )
         self.host = host
@@ -60,6 +68,7 @@ class Target:
             except OSError:
                 return
             self.connections += 1
+            self.reached.set()
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
