@@ -44,7 +44,7 @@ class Change:
 
 def change_between(before: Tag | None, after: Tag, picture: Picture) -> Change:
     """What to send a viewer who has `before`: single rows where their order still stands, else whole sections."""
-    if before is None or (before.boot, before.asked) != (after.boot, after.asked):
+    if before is None or (before.boot, before.asked) != (after.boot, after.asked) or before.version > after.version:
         return Change(face=True, problems=True, groups=True)
     changed = picture.changed_since(before.version)
     face = before.face != after.face
