@@ -122,7 +122,7 @@ def _preview(form: MultiDict[str, str]) -> Preview:
         rows=[[_cell(value) for value in row] for row in rows[:PREVIEW_ROWS]],
         is_all=len(rows) <= PREVIEW_ROWS,
         checks=None if wanted.check_ids is None else len(wanted.check_ids),
-        address=f"{request.host_url}export?{_query(form)}",
+        address=f"{request.host_url}export{_query(form)}",
         file_name=export.file_name(wanted),
     )
 
@@ -132,8 +132,8 @@ def _cell(value: object) -> str:
 
 
 def _query(form: MultiDict[str, str]) -> str:
-    """The form as short as it says the same: without empty values, and without columns where all are wanted."""
+    """The form as a URL's query, as short as it says the same: without empty values, and without columns where all are wanted."""
     given = [(name, value) for name, value in form.items(multi=True) if value.strip()]
     if {value for name, value in given if name == "columns"} == set(export.COLUMNS):
         given = [(name, value) for name, value in given if name != "columns"]
-    return urlencode(given, safe=":/,")
+    return "?" + urlencode(given, safe=":/,") if given else ""

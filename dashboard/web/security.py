@@ -81,6 +81,8 @@ def host_is_allowed(host: str, server: Server) -> bool:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
         return False
+    if set(host) & set("@/?#"):
+        return False
     if _is_loopback(name) or name == server.host.lower() or name in {each.lower() for each in server.allowed_hosts}:
         return True
     return server.access == "open" and _is_address(name)  # an address cannot be rebound

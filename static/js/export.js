@@ -5,18 +5,11 @@
   const ID = "export-dialog";
 
   async function open(link) {
-    const address = new URL(link.href);
-    if (location.pathname === "/") {
-      // the filter may have changed since the link was made
-      const filter = new URLSearchParams(location.search).get("q");
-      if (filter) address.searchParams.set("q", filter);
-      else address.searchParams.delete("q");
-    }
     document.getElementById(ID)?.remove();
-    await htmx.ajax("GET", address.pathname + address.search, { target: document.body, swap: "beforeend" });
+    await htmx.ajax("GET", link.getAttribute("href"), { target: document.body, swap: "beforeend" });
     const dialog = document.getElementById(ID);
     if (!dialog) {
-      location.href = address.href;
+      location.href = link.href; // the server said no: its page says why
       return;
     }
     dialog.addEventListener("close", () => {
