@@ -146,6 +146,8 @@ def test_import_does_no_work():
     """No module starts threads, opens files or reads the clock where it is imported."""
     for module, path in MODULES.items():
         for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                continue
             if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign):
                 text = ast.unparse(node)
                 assert not re.search(r"\b(open|Thread|socket|now|monotonic)\(", text), f"{module}: {text}"
