@@ -240,6 +240,7 @@ def _figure(axis: Axis, *, names: int, unit: str = "") -> go.Figure:
             "type": "date",
             "range": [axis.place(period.start_at.timestamp()), axis.place(period.end_at.timestamp())],
             "hoverformat": "%a %-d %b %H:%M:%S",
+            "tickformat": "%H:%M\n%-d %b" if period.length_s <= 2 * 86400 else "%-d %b\n%H:%M",
         },
         yaxis={"rangemode": "tozero", "nticks": 5, "ticksuffix": _suffix(Scale(divisor=1.0, unit=unit))},
     )

@@ -220,6 +220,8 @@ def _shown(view: CheckView, asked: Asked, at: datetime) -> dict[str, object]:
         "mask": evidence.mask_of(view),
         "text": evidence.as_text(view, f"{request.host_url.rstrip('/')}{asked.url()}", zone, at),
         "failing": _failing(view),
+        "about": evidence.about(check) if isinstance(check, Check) else [],
+        "since": evidence.clock_time(view.since_at, zone, at) if view.since_at else "",
         "every": words.every(check.schedule.every_s) if isinstance(check, Check) else "",
         "log": _log(view, asked, at),
         "export_url": f"/exports?{urlencode({'check': check.id} | asked.period.bounds(zone) | failures)}",

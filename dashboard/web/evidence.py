@@ -37,7 +37,7 @@ class Comparison:
     @property
     def differs(self) -> bool:
         """Whether the two tell a difference worth a look."""
-        return self.good != self.bad and words.NONE not in (self.good, self.bad)
+        return self.field != "Finished" and self.good != self.bad and words.NONE not in (self.good, self.bad)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def _fields(result: Result, units: Mapping[str, str], mask: Mask, zone: tzinfo, 
         "Expected": mask(detail.expected),
         "Got": mask(detail.got),
         "Took": words.duration(result.duration_s),
-        **{mask(name): mask(value) for name, value in detail.facts.items()},
+        **_facts(result, mask),
         **_plain_metrics(result, units, mask),
         "Asked by": asked_by(result),
         "Worker": result.worker,
@@ -120,10 +120,18 @@ def _fields(result: Result, units: Mapping[str, str], mask: Mask, zone: tzinfo, 
     return {name: value for name, value in found.items() if value}
 
 
+def _facts(result: Result, mask: Mask) -> dict[str, str]:
+    return {mask(_capital(name.replace("_", " "))): mask(value) for name, value in result.detail.facts.items()}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _plain_metrics(result: Result, units: Mapping[str, str], mask: Mask) -> dict[str, str]:
     """The metrics that neither the phases nor the duration show."""
     return {
-        mask(label(name)): words.measure(value, units.get(name, ""))
+        mask(_capital(label(name))): words.measure(value, units.get(name, ""))
         for name, value in result.metrics.items()
         if name not in PHASES and name != RESPONSE_TIME
     }
@@ -135,8 +143,11 @@ def log_row(result: Result, units: Mapping[str, str], mask: Mask, zone: tzinfo, 
     fields = {
         "Expected": mask(detail.expected),
         "Got": mask(detail.got),
-        **{mask(name): mask(value) for name, value in detail.facts.items()},
-        **{mask(label(name)): words.measure(value, units.get(name, "")) for name, value in result.metrics.items()},
+        **_facts(result, mask),
+        **{
+            mask(_capital(label(name))): words.measure(value, units.get(name, ""))
+            for name, value in result.metrics.items()
+        },
         "Speaks for": f"at most {words.span(result.covers_s)}",
         "Worker": result.worker,
         "Run": str(result.id),
@@ -176,6 +187,23 @@ def clock_time(at: datetime, zone: tzinfo, now: datetime) -> str:
     local = at.astimezone(zone)
     time = f"{local:%H:%M:%S}"
     return time if local.date() == now.astimezone(zone).date() else f"{day(at, zone, now)} {time}"
+
+
+def about(check: Check) -> list[tuple[str, str]]:
+    """How the check is configured, as name and value."""
+    schedule = check.schedule
+    found = [("Every", words.every(schedule.every_s)), ("Timeout", words.every(schedule.timeout_s))]
+    if check.retries:
+        found.append(("Retries", str(check.retries)))
+    found.append(("Trouble", f"confirmed by {words.plural(check.failure_threshold, 'bad result')}"))
+    found.append(("Recovery", f"confirmed by {words.plural(check.success_threshold, 'good result')}"))
+    for name, limits in check.thresholds.items():
+        ranges = (("warning", limits.warning), ("critical", limits.critical))
+        texts = [
+            f"{word} {'in' if each.inside else 'outside'} {each.text.lstrip('@')}" for word, each in ranges if each
+        ]
+        found.append((_capital(label(name)), ", ".join(texts)))
+    return found
 
 
 def reproduction(view: CheckView) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, tzinfo
 
 from markupsafe import Markup
 
+from checks.base import Status
 from dashboard.model import CheckView, Slot, Uptime
 from dashboard.storage.base import ResultColumns
 from dashboard.uptime import slots, spans, uptime
@@ -18,6 +19,8 @@ from dashboard.web.period import Period
 
 _HOUR_SLOTS = 60
 _CUSTOM_SLOTS = 96
+_PITCH, _SPACE = 12, 2
+_HEIGHTS = {Status.OK: 7, Status.WARNING: 13, Status.CRITICAL: 20}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,19 @@ def uptime_bars(
     if view.uptime is not None and view.bar:
         shown.append(_bar("24 h", view.uptime, view.bar, zone, now, is_live=True))
     return shown
+
+
+def _skyline(cells: Sequence[Slot]) -> Markup:
+    """One path a status, as tall as the status is bad; neighbours that were not measured are one hatched block."""
+    statuses = [fragments.slot_status(cell) for cell in cells]
+    paths = dict.fromkeys((*_HEIGHTS, None), "")
+    for index, status in enumerate(statuses):
+        height = 20 if status is None else _HEIGHTS[status]
+        joined = status is None and index + 1 < len(statuses) and statuses[index + 1] is None
+        width = _PITCH if joined else _PITCH - _SPACE
+        paths[status] += f"M{index * _PITCH} {20 - height}h{width}v{height}h-{width}z"
+    drawn = ((status.word if status is not None else "gap", path) for status, path in paths.items() if path)
+    return Markup("").join(Markup('<path class="k-{}" d="{}"/>').format(word, path) for word, path in drawn)
 
 
 def _of_period(columns: ResultColumns, period: Period, zone: tzinfo, now: datetime) -> UptimeBar:
@@ -67,8 +83,8 @@ def _bar(name: str, up: Uptime, cells: Sequence[Slot], zone: tzinfo, now: dateti
     return UptimeBar(
         percent=words.percent(up.ratio),
         caption=f"{name}, {words.percent(up.coverage_ratio)} measured",
-        bar=fragments.bar(cells),
-        width=fragments.PITCH * len(cells) - (fragments.PITCH - fragments.CELL),
+        bar=_skyline(cells),
+        width=_PITCH * len(cells) - _SPACE,
         start=clock_time(cells[0].start_at, zone, now),
         cell=f"{words.span(cells[0].length_s)} a cell",
         end="now" if is_live else clock_time(up.end_at, zone, now),

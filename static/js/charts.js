@@ -8,7 +8,8 @@
   if (!canvases.length) return;
 
   const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", locale: "en" };
-  const SHADES = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"];
+  const SHADES = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5"];
+  const DASHES = ["solid", "dot", "dash"]; // lines differ without colour, too: six a chart
   const STATUS = { ok: "--ok-bar", warning: "--warning-bar", critical: "--critical-bar", unmeasured: "--hatch" };
   const LIMIT = { warning: "--warning-glyph", critical: "--critical-bar" };
 
@@ -35,7 +36,8 @@
   function dressed(trace) {
     const { role, step } = trace.meta;
     if (role === "line") {
-      return { ...trace, line: { color: colour(step ? SHADES[step % SHADES.length] : "--accent"), width: 1.5, shape: "linear" } };
+      const line = { color: colour(step % 2 ? "--text-2" : "--accent"), dash: DASHES[step >> 1], width: 1.5 };
+      return { ...trace, line };
     }
     if (role === "part") return { ...trace, marker: { color: colour(SHADES[step % SHADES.length]), line: { width: 0 } } };
     const ink = colour(STATUS[role]);
@@ -47,16 +49,16 @@
   function laidOut(layout, canvas) {
     const root = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const narrow = canvas.clientWidth < 600;
-    const isBand = canvas.classList.contains("band");
+    const isBand = canvas.classList.contains("is-band");
     return {
       ...layout,
       font: { family: getComputedStyle(document.body).fontFamily, size: 0.75 * root, color: colour("--text-2") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow ? 52 : 64, r: 4, t: 4, b: isBand ? 2 : 22 },
-      xaxis: axis({ ...layout.xaxis, showgrid: false, visible: !isBand, nticks: narrow ? 4 : 9, fixedrange: narrow }),
+      margin: { l: narrow ? 48 : 64, r: 2, t: 24, b: isBand ? 2 : 36 },
+      xaxis: axis({ ...layout.xaxis, showgrid: false, visible: !isBand, nticks: narrow ? 5 : 12, fixedrange: narrow }),
       yaxis: axis({ ...layout.yaxis, fixedrange: true }),
       hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line-strong"), font: { color: colour("--text") } },
-      legend: { orientation: "h", x: 0, y: -0.16, yanchor: "top", font: { color: colour("--text-2") }, itemclick: "toggle" },
+      legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom", traceorder: "normal", font: { color: colour("--text-2") } },
       shapes: (layout.shapes ?? []).map((shape) => ({
         ...shape, layer: "below", line: { color: colour(LIMIT[shape.name]), width: 1, dash: "dot" },
       })),
