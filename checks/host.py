@@ -252,32 +252,32 @@ async def _clock(probe: Host, context: Context) -> Reading:
     wall_s, monotonic_s = context.clock.now().timestamp(), context.clock.monotonic_s()
     before = context.memory.get("clock")
     context.memory["clock"] = (wall_s, monotonic_s)
-    words, metrics = _synchronisation()
+    status, words, metrics = _synchronisation()
     if isinstance(before, tuple):
         jump_s = (wall_s - before[0]) - (monotonic_s - before[1])
         metrics.append(Metric(name="jump", value=jump_s, unit="s"))
         if abs(jump_s) >= 0.1:
             way = "forward" if jump_s > 0 else "back"
             words += f"; since the last run it jumped {way} by {quantity(abs(jump_s), 's')}, or the machine slept"
-    return _ok(words, *metrics)
+    return Reading(status=status, summary=words, metrics=tuple(metrics))
 
 
-def _synchronisation() -> tuple[str, list[Metric]]:
+def _synchronisation() -> tuple[Status, str, list[Metric]]:
+    """Whether a time service keeps the clock. Without one the kernel's errors are placeholders (16 s), not measurements."""
     kernel = read_kernel_clock()
     if kernel is None:
-        return "This system does not tell whether its clock is synchronised", []
-    if kernel.is_synchronised:
-        words = (
-            f"Clock is synchronised, about {quantity(kernel.estimated_error_s, 's')} off, "
-            f"{quantity(kernel.max_error_s, 's')} at most"
-        )
-    else:
+        return Status.OK, "This system does not tell whether its clock is synchronised", []
+    synchronised = Metric(name="synchronised", value=float(kernel.is_synchronised))
+    if not kernel.is_synchronised:
         words = "Clock is not synchronised: no time service (chrony, ntpd, systemd-timesyncd) keeps it"
-    return words, [
-        Metric(name="synchronised", value=float(kernel.is_synchronised)),
-        Metric(name="estimated_error", value=kernel.estimated_error_s, unit="s"),
-        Metric(name="max_error", value=kernel.max_error_s, unit="s"),
-    ]
+        return Status.WARNING, words, [synchronised]
+    words = (
+        f"Clock is synchronised, about {quantity(kernel.estimated_error_s, 's')} off, "
+        f"{quantity(kernel.max_error_s, 's')} at most"
+    )
+    estimated = Metric(name="estimated_error", value=kernel.estimated_error_s, unit="s")
+    largest = Metric(name="max_error", value=kernel.max_error_s, unit="s")
+    return Status.OK, words, [synchronised, estimated, largest]
 
 
 async def _uptime(probe: Host, context: Context) -> Reading:
@@ -317,7 +317,7 @@ _ASPECTS: Mapping[What, _Aspect] = {
         measure=_clock,
         headline="estimated_error",
         by_hand="timedatectl",
-        suggested={"synchronised": ("1:", None), "jump": ("-1:1", None)},
+        suggested={"jump": ("-1:1", None)},
     ),
     "uptime": _Aspect(measure=_uptime, headline="uptime", by_hand="uptime -s"),
 }
