@@ -28,7 +28,7 @@ blueprint = Blueprint("check", __name__)
 
 LOG_ROWS = 50
 LONGEST_TRAIL = 40  # pages back that "newer" can still retrace
-NO_LONGER_CONFIGURED = "is no longer in the configuration; what was recorded stays until its retention ends"
+NO_LONGER_CONFIGURED = "this check is no longer in the configuration; what was recorded stays until its retention ends"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

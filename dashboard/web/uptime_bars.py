@@ -17,7 +17,7 @@ from dashboard.web import fragments, words
 from dashboard.web.evidence import clock_time
 from dashboard.web.period import Period
 
-_HOUR_SLOTS = 60
+_LIVE_SLOTS = {"1h": 60, "24h": 48}
 _CUSTOM_SLOTS = 96
 _PITCH, _SPACE = 12, 2
 _HEIGHTS = {Status.OK: 7, Status.WARNING: 13, Status.CRITICAL: 20}
@@ -40,10 +40,10 @@ def uptime_bars(
     view: CheckView, columns: ResultColumns, period: Period, zone: tzinfo, now: datetime
 ) -> list[UptimeBar]:
     """The bar of the period, then that of the last 24 hours where the period is another. Empty for a check without results."""
-    shown = [] if period.name == "24h" else [_of_period(columns, period, zone, now)]
-    if view.uptime is not None and view.bar:
-        shown.append(_bar("24 h", view.uptime, view.bar, zone, now, is_live=True))
-    return shown
+    if view.result is None:
+        return []
+    day = [_bar("24 h", view.uptime, view.bar, zone, now, is_live=True)] if view.uptime and view.bar else []
+    return day if day and period.name == "24h" else [_of_period(columns, period, zone, now), *day]
 
 
 def _skyline(cells: Sequence[Slot]) -> Markup:
@@ -62,20 +62,14 @@ def _skyline(cells: Sequence[Slot]) -> Markup:
 def _of_period(columns: ResultColumns, period: Period, zone: tzinfo, now: datetime) -> UptimeBar:
     end_s = period.end_at.timestamp()
     found = list(spans(columns.at_s, columns.covers_s, columns.statuses, until_s=now.timestamp()))
+    count = _LIVE_SLOTS.get(period.name, _CUSTOM_SLOTS)
+    length_s = period.length_s / count
+    start_s = period.start_at.timestamp()
     if period.is_live:  # slots of whole minutes stand still while the clock moves on
-        length_s = period.length_s / _HOUR_SLOTS
-        cells = slots(
-            found,
-            math.floor(end_s / length_s) * length_s - (_HOUR_SLOTS - 1) * length_s,
-            length_s,
-            _HOUR_SLOTS,
-            until_s=end_s,
-        )
-    else:
-        length_s = period.length_s / _CUSTOM_SLOTS
-        cells = slots(found, period.start_at.timestamp(), length_s, _CUSTOM_SLOTS)
+        start_s = (math.floor(end_s / length_s) - count + 1) * length_s
+    cells = slots(found, start_s, length_s, count, until_s=end_s)
     up = uptime(found, period.start_at, period.end_at)
-    name = "1 h" if period.is_live else words.span(period.length_s)
+    name = f"{period.name[:-1]}{words.NBSP}h" if period.is_live else words.span(period.length_s)
     return _bar(name, up, cells, zone, now, is_live=period.is_live)
 
 

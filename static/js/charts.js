@@ -5,7 +5,20 @@
   const REFRESH_MS = 10_000;
   const charts = document.getElementById("charts");
   const canvases = [...document.querySelectorAll("#charts [data-chart]")];
-  if (!canvases.length) return;
+  const isLive = "live" in charts.dataset;
+
+  function onNews(act) {
+    if (!isLive) return;
+    document.addEventListener("htmx:after:swap", (event) => {
+      if (event.detail.ctx.sourceElement.id === "live") act();
+    });
+  }
+
+  if (!canvases.length) {
+    // the first result came: now there are charts to lay out
+    onNews(() => document.querySelector("#log tbody tr") && location.reload());
+    return;
+  }
 
   const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", locale: "en" };
   const SHADES = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5"];
@@ -97,11 +110,7 @@
     timer = setTimeout(() => { timer = 0; load(); }, Math.max(0, fetchedMs + REFRESH_MS - Date.now()));
   }
 
-  if ("live" in charts.dataset) {
-    document.addEventListener("htmx:after:swap", (event) => {
-      if (event.detail.ctx.sourceElement.id === "live") refresh();
-    });
-  }
+  onNews(refresh);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   new MutationObserver(draw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   load();
