@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from dashboard.model import MASK
+from dashboard.model import masked
 
 
 class JsonLines(logging.Formatter):
@@ -30,9 +30,7 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
     def _mask(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        return text.encode("utf-8", "backslashreplace").decode()
+        return masked(text, self.secrets).encode("utf-8", "backslashreplace").decode()
 
 
 def start_log() -> JsonLines:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from checks.base import Detail, Probe, ProberHealth, Status, Thresholds
 
 Trigger = Literal["schedule", "manual", "signal"]
 RunPhase = Literal["queued", "running"]
 MASK = "***"
+_TELLING = 4  # so many first characters of a secret, at the end of a text, are taken for its beginning
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret replaced: as it is, as shells and URLs quote it, and where a cut left only its beginning."""
+    for secret in secrets:
+        for form in {secret, secret.replace("'", "'\"'\"'"), quote(secret, safe="")}:
+            text = text.replace(form, MASK)
+            end = text.removesuffix("…")
+            cut = next((n for n in range(len(form) - 1, _TELLING - 1, -1) if end.endswith(form[:n])), 0)
+            if cut:
+                text = end[:-cut] + MASK
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +69,7 @@ class Check:
 
     def mask(self, text: str) -> str:
         """The text with every secret of this check replaced."""
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        return text
+        return masked(text, self.secrets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
