@@ -84,7 +84,8 @@ def _performance(metric: Metric, thresholds: Thresholds | None) -> str:
     warning = thresholds.warning.text if thresholds and thresholds.warning else ""
     critical = thresholds.critical.text if thresholds and thresholds.critical else ""
     unit = metric.unit if metric.unit in _PLUGIN_UNITS else ""
-    return f"{label}={metric.value:.6g}{unit};{warning};{critical}".rstrip(";")
+    number = f"{metric.value:.6f}".rstrip("0").rstrip(".")  # performance data knows no exponent
+    return f"{label}={number}{unit};{warning};{critical}".rstrip(";")
 
 
 def _say(text: str) -> int:

@@ -64,7 +64,9 @@ def _section(probe: type[Probe]) -> str:
 
 
 def _about(probe: type[Probe]) -> str:
-    return " ".join(inspect.cleandoc(probe.__doc__ or "").split())
+    """The probe's docstring, each paragraph on one line."""
+    paragraphs = inspect.cleandoc(probe.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _told(field: FieldInfo) -> str:

@@ -32,7 +32,7 @@ class Order:
 
 
 def read_order(kind: type[Probe], words: Iterable[str]) -> Order:
-    """The order that the words give. Raises UsageError with every fault."""
+    """The order that the words give. Raises UsageError with its faults, all of the probe's options at once."""
     options: dict[str, object] = {}
     ranges: dict[str, dict[str, str]] = {}
     timeout_s = _DEFAULT_TIMEOUT_S

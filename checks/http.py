@@ -58,7 +58,14 @@ class Basic(BaseModel):
 
 
 class Http(Probe, type="http"):
-    """A web address answers, in time, with the status and the text it should have."""
+    """A web address answers, in time, with the status and the text it should have.
+
+    Metrics: `response_time` and its parts `dns`, `connect`, `tls`, `first_byte`, `transfer` (s), `size` of the body (B),
+    `certificate_days` until the first certificate on the way ends (d). Redirects are part of all of them.
+
+    A certificate is verified against the system's authorities; the environment variable `SSL_CERT_FILE` names others.
+    A proxy of the environment is not used.
+    """
 
     url: str = Field(description="Web address, http or https.", examples=["https://shop.internal/health"])
     method: Annotated[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], BeforeValidator(_upper)] = (

@@ -20,7 +20,10 @@ _OCTAL = {chr(code): f"\\0{code:o}" for code in (*range(32), 92, 127)} | {"\r": 
 
 
 class Tcp(Probe, type="tcp"):
-    """A port accepts a connection and, if asked, says what it should."""
+    """A port accepts a connection and, if asked, says what it should.
+
+    Metrics: `response_time` and its parts `dns`, `connect` and, where a text is expected, `first_byte` until it has come (s).
+    """
 
     host: str = Field(max_length=253, description="Host name or IP address.", examples=["db.internal"])
     port: int = Field(ge=1, le=65535, description="Port number.", examples=[5432])
