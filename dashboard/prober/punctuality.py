@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 _WINDOW_S = 30
 _FINEST_S = 1e-4
+_UNTIMED = -1
 _STEP = 1.1  # lateness is told to within 10 %
 
 
@@ -35,9 +36,6 @@ class Punctuality:
         del counts[_UNTIMED]
         alive_s = min(_WINDOW_S, max(1.0, now_s - self._since_s))
         return starts / alive_s, _quantile(counts, 0.5), _quantile(counts, 0.99)
-
-
-_UNTIMED = -1
 
 
 def _step(lateness_s: float) -> int:

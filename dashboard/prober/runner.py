@@ -61,7 +61,7 @@ class Runner:
     def _memory(self, check: Check) -> MutableMapping[str, object]:
         """The check's own memory, empty after its probe has changed."""
         known, memory = self._memories.get(check.id, (check, {}))
-        if known.probe != check.probe:
+        if known is not check and known.probe != check.probe:
             memory = {}
         self._memories[check.id] = (check, memory)
         return memory

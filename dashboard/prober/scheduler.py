@@ -23,6 +23,7 @@ _JOB = "check:"
 _SPREAD_LIMIT_S = 2.0
 _SPREAD_EACH_S = 0.005  # a start of 10 checks takes 50 ms, one of 400 and more takes 2 s
 _CLOCK_STEP_S = 1.0
+_RETRY_S = 0.05
 _CANCEL_S = 2.5  # a plugin has 2 s between SIGTERM and SIGKILL
 
 Measure = Callable[[Check, Trigger, str], Awaitable[Result]]
@@ -188,10 +189,14 @@ class Scheduler:
         if entry is None:
             return
         entry.due_at = event.scheduled_run_times[-1]
-        if event.code == EVENT_JOB_MAX_INSTANCES:
-            self._skipped += 1
-            if entry.run is not None:
-                entry.run.due_at = entry.due_at
+        if event.code != EVENT_JOB_MAX_INSTANCES:
+            return
+        if entry.run is None:  # a run of what the check was before its change is cancelled and still ending
+            again_at = self._clock.now() + timedelta(seconds=_RETRY_S)
+            self._jobs.modify_job(event.job_id, next_run_time=again_at)
+            return
+        self._skipped += 1
+        entry.run.due_at = entry.due_at
 
     async def _fire(self, check_id: str) -> None:
         entry = self._entries.get(check_id)
@@ -228,7 +233,7 @@ class Scheduler:
         finally:
             entry.run = None
             for follower in self._queue.leave(run):
-                if follower.turn is not None:
+                if follower.turn is not None and not follower.turn.done():  # done: it is being cancelled
                     follower.turn.set_result(None)
             if run.by:
                 self._on_run(check.id, None, run.by)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import select
 import socket
 import struct
 import subprocess
@@ -36,7 +35,8 @@ _log = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]  # where `dashboard` is imported from
 _FIRST_BACK_OFF_S, _LAST_BACK_OFF_S, _ALIVE_LONG_S = 0.5, 30.0, 60.0
 _FIRST_RESEND_S, _LAST_RESEND_S = 0.5, 30.0
-_SEND_TIMEOUT_S = 10
+_SEND_TIMEOUT_S, _RECEIVE_TIMEOUT_S = 10, 1
+_RECEIVE_BYTES = 256 * 1024
 _SILENCE_LIMIT_S = 30  # heartbeats come every second; 30 s of silence and its loop is stuck
 _GRACE_S = 2.0  # from the end of the link to the end of the process
 
@@ -175,6 +175,7 @@ class ProberSupervisor:
         finally:
             with self._lock:
                 self._child = None
+            self._health = ProberHealth()
             child.link.close()
             _reap(child.process)
             self._forget_asked()
@@ -184,13 +185,14 @@ class ProberSupervisor:
         silent_s = 0  # counted in idle waits: time that passes while we ourselves are stopped is no silence
         while silent_s < _SILENCE_LIMIT_S:
             self._resend_if_due(child)
-            if not select.select([child.link], [], [], 1.0)[0]:
-                silent_s += 1
+            try:
+                data = child.link.recv(_RECEIVE_BYTES)
+            except BlockingIOError:
+                silent_s += _RECEIVE_TIMEOUT_S
                 continue
-            silent_s = 0
-            data = child.link.recv(1 << 18)
             if not data:
                 return
+            silent_s = 0
             for message in child.inbox.feed(data):
                 self._take(child, message)
         raise LinkError(f"not a word for {_SILENCE_LIMIT_S} s")
@@ -202,7 +204,7 @@ class ProberSupervisor:
             case RunChanged(check_id=check_id, phase=phase, by=by):
                 if phase is None:
                     self._asked.pop(check_id, None)
-                self._on_run(check_id, phase, by)
+                self._tell_run(check_id, phase, by)
             case Heartbeat(health=health):
                 self._health = health
                 self._heard_s = self._clock.monotonic_s()
@@ -237,7 +239,13 @@ class ProberSupervisor:
         with self._lock:
             asked, self._asked = self._asked, {}
         for check_id, by in asked.items():
-            self._on_run(check_id, None, by)
+            self._tell_run(check_id, None, by)
+
+    def _tell_run(self, check_id: str, phase: RunPhase | None, by: str) -> None:
+        try:
+            self._on_run(check_id, phase, by)
+        except Exception:  # noqa: BLE001 - what a page shows must not end the measuring; logged
+            _log.exception("that a run of check %r changed could not be told", check_id)
 
     def _send(self, child: _Child, frame: bytes) -> None:
         """Send, the lock held. A link that takes nothing is cut: the reading thread then starts a new prober."""
@@ -255,6 +263,7 @@ def _start_child(worker: str) -> _Child:
     ours, theirs = socket.socketpair()
     try:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT_S, 0))
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _RECEIVE_TIMEOUT_S, 0))
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "dashboard.prober.process"),

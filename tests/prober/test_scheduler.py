@@ -249,6 +249,39 @@ def test_a_reload_keeps_runs_and_plans_of_what_did_not_change() -> None:
     assert sorted(result.check_id for result in bench.results) == ["changed", "kept", "new"]
 
 
+def test_a_reload_that_changes_everything_leaves_no_place_taken() -> None:
+    def crowd(name: str) -> list[Check]:
+        probe = FakeProbe(url="https://slow.example.net")
+        return [_check(f"check-{number}", name=name, probe=probe) for number in range(80)]
+
+    async def scenario(bench: Bench) -> None:
+        bench.scheduler.configure(crowd("before"))
+        await bench.until(lambda: bench.scheduler.health().queued == 16)
+        bench.gate.set()
+        bench.scheduler.configure(crowd("after"))
+        await bench.until(lambda: len(bench.results) == 80)
+        health = bench.scheduler.health()
+        assert (health.in_flight, health.queued) == (0, 0)
+
+    _play(scenario)
+
+
+def test_a_waiting_run_whose_interval_passes_is_counted_and_keeps_its_place() -> None:
+    probe = FakeProbe(url="https://slow.example.net")
+    crowd = [_check(f"check-{number}", every_s=0.3, probe=probe) for number in range(66)]
+
+    async def scenario(bench: Bench) -> None:
+        bench.scheduler.configure(crowd)
+        await bench.until(lambda: bench.scheduler.health().skipped >= 66)
+        assert bench.scheduler.health().queued == 2
+        first = {check_id for check_id, _, _ in bench.starts}
+        bench.gate.set()
+        await bench.until(lambda: len(bench.starts) >= 66)
+        assert {check_id for check_id, _, _ in bench.starts[64:66]} == {check.id for check in crowd} - first
+
+    _play(scenario)
+
+
 def test_a_run_cancelled_at_the_end_leaves_no_result_and_is_told_as_over() -> None:
     async def scenario(bench: Bench) -> None:
         bench.scheduler.configure([_check(paused=True)])
