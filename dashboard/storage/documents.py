@@ -57,6 +57,7 @@ class JournaledStorage(Storage):
         self._tables: dict[str, dict[str, JsonObject]] = {}
         self.lock = threading.RLock()
         self.sequence = 0  # of the last commit
+        self._next_sequence = 1
 
     @property
     def fault(self) -> str:
@@ -65,8 +66,8 @@ class JournaledStorage(Storage):
 
     def open(self) -> None:
         """Read the newest good snapshot and what was done since. Raises OSError, StoreError when none is good."""
-        base = self._read_snapshot()
-        journals = [each for each in generations(self._directory) if each[0] >= base]
+        snapshot = self._read_snapshot()
+        journals = generations(self._directory)
         for generation, path in journals:
             lines = SoundLines(path, self._quarantine)
             for payloads in lines:
@@ -76,7 +77,7 @@ class JournaledStorage(Storage):
                 self._quarantine.keep_tail(path, lines.good_end, tail)
             if generation == journals[-1][0]:
                 self._journal.resume(generation, lines.good_end)
-        self._journal.generation = max(self._journal.generation, base - 1)
+        self._journal.generation = max(self._journal.generation, snapshot - 1)
 
     def read(self) -> dict[str, dict[str, JsonObject]] | None:
         """All tables, as TinyDB keeps them; the outer two levels are copies."""
@@ -113,7 +114,9 @@ class JournaledStorage(Storage):
             return
         _refuse_not_finite(operations)
         with self.lock:
-            payload = orjson.dumps({"seq": self.sequence + 1, "ops": operations}, option=_STRICT)
+            # A number is never used again: what failed may still be in an abandoned file.
+            payload = orjson.dumps({"seq": self._next_sequence, "ops": operations}, option=_STRICT)
+            self._next_sequence += 1
             self._write(frame(payload), wait=wait)
             self._replay(orjson.loads(payload))
             if self._journal.size_bytes >= self._snapshot_at_bytes:
@@ -132,10 +135,11 @@ class JournaledStorage(Storage):
                 return
 
     def _replay(self, line: JsonObject) -> None:
-        """Take over what a line says, unless it is known: after a failed sync a line can be there twice."""
+        """Take over what a line says, unless the snapshot has it, or an abandoned file had it before."""
         if line["seq"] <= self.sequence:
             return
         self.sequence = line["seq"]
+        self._next_sequence = self.sequence + 1
         for kind, name, *rest in line["ops"]:
             if kind == "drop":
                 self._tables.pop(name, None)
@@ -174,7 +178,7 @@ class JournaledStorage(Storage):
                     self._files.unlink(path)
 
     def _read_snapshot(self) -> int:
-        """Load the newest snapshot that is good; the generation of the first journal after it."""
+        """Load the newest snapshot that is good; its generation, which is that of the first journal after it."""
         snapshots = generations(self._directory, SNAPSHOT)
         for generation, path in reversed(snapshots):
             data = path.read_bytes()
@@ -182,6 +186,7 @@ class JournaledStorage(Storage):
                 content = orjson.loads(data)
                 if f"{crc32(orjson.dumps(content['tables'])):08x}" == content["crc32"]:
                     self._tables, self.sequence = content["tables"], content["seq"]
+                    self._next_sequence = self.sequence + 1
                     return generation
             self._quarantine.keep_line(path, 0, data)
         if snapshots and not path_of(self._directory, 1).exists():

@@ -230,9 +230,11 @@ def test_export_filters_by_check_status_and_time(store: Store) -> None:
 
 def test_export_gives_what_was_there_when_it_was_asked_for(store: Store) -> None:
     ids = store.append(make_results(12))
-    chunks = store.export()
-    store.append(make_results(40, first=12))
+    chunks, of_one = store.export(), store.export(check_ids=["check-1"])
+    store.append(make_results(3, first=12))
+    store.append(make_results(40, first=15))
     assert [result.id for chunk in chunks for result in chunk] == ids
+    assert [result.id for chunk in of_one for result in chunk] == ids[1::3]
 
 
 def test_an_export_can_be_left_half_way(store: Store) -> None:
@@ -250,10 +252,9 @@ def test_check_ids_names_every_check_with_results(store: Store, reopened: Callab
 
 
 def test_a_hostile_check_id_is_not_mistaken_for_another(store: Store) -> None:
-    store.append(
-        [make_result(3, check_id="a", detail=Detail(facts={"check_id": "b"})), make_result(4, check_id='a","b')]
-    )
-    store.append([make_result(5, check_id="b"), *make_results(40)])
+    misleading = make_result(3, check_id="a", detail=Detail(facts={"check_id": "b"}))
+    store.append([misleading, make_result(4, check_id='a","b'), make_result(5, check_id="b")])
+    store.append(make_results(40))
     assert [result.summary for result in store.last("b", 5)] == ["result number 5"]
     assert [result.summary for result in store.last('a","b', 5)] == ["result number 4"]
     assert exported(store, check_ids=["b"]) == [3]

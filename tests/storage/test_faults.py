@@ -114,9 +114,9 @@ def test_rows_wait_while_the_disk_is_full_and_go_in_by_themselves(
     assert reopened_ids(store, tmp_path) == list(range(1, 10))
 
 
-def test_the_reserve_is_really_there_given_up_when_full_and_taken_back(
-    store: TinyStore, files: FailingFiles, tmp_path: Path
-) -> None:
+def test_the_reserve_is_really_there_given_up_when_full_and_taken_back(tmp_path: Path, files: FailingFiles) -> None:
+    store = TinyStore(tmp_path, FakeClock(START_AT), limits=replace(LIMITS, retry_s=3600.0), files=files)
+    store.open()
     reserve = tmp_path / "RESERVE"
     assert reserve.stat().st_blocks * 512 >= LIMITS.reserve_bytes
     files.fail("allocate", errno.ENOSPC)
@@ -127,6 +127,7 @@ def test_the_reserve_is_really_there_given_up_when_full_and_taken_back(
     store.append(make_results(1))
     assert reserve.stat().st_size == LIMITS.reserve_bytes
     assert store.health().state == "ok"
+    store.close()
 
 
 def test_too_many_waiting_rows_are_refused(store: TinyStore, files: FailingFiles) -> None:
@@ -181,6 +182,7 @@ def test_rows_that_a_failed_sync_left_behind_are_not_shown_twice(
 def test_a_sync_that_finds_no_room_is_waited_for(store: TinyStore, files: FailingFiles, tmp_path: Path) -> None:
     files.fail("sync", errno.ENOSPC, times=6)
     assert store.append(make_results(3)) == [6, 7, 8]
+    assert len(list((tmp_path / "results").iterdir())) == 2, "files that never held a row are left over"
     assert reopened_ids(store, tmp_path) == list(range(1, 9))
 
 

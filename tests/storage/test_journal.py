@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeClock
 from storage.samples import START_AT, FailingFiles, make_result, make_results
+from tinydb import TinyDB
 
 from dashboard.errors import StoreReadOnly
 from dashboard.storage.appender import Limits
@@ -131,6 +132,16 @@ def test_lines_longer_than_a_chunk_are_read_whole(tmp_path: Path) -> None:
     lines = SoundLines(path, Quarantine(None))
     assert [payload for chunk in lines for payload in chunk] == payloads
     assert (lines.good_end, lines.tail) == (path.stat().st_size, b"")
+
+
+def test_the_same_damage_costs_stock_tinydb_everything(tmp_path: Path) -> None:
+    """The control: this damage is real."""
+    path = tmp_path / "stock.json"
+    with TinyDB(path) as stock:
+        stock.insert_multiple([{"n": n} for n in range(6)])
+    path.write_bytes(path.read_bytes()[:-9])
+    with TinyDB(path) as stock, pytest.raises(ValueError):
+        stock.all()
 
 
 @pytest.fixture

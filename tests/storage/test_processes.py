@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from storage.samples import START_AT, make_result, make_results
 
 from checks.base import Status
 from dashboard.errors import StoreLocked, StoreUnavailable
+from dashboard.model import Result
 from dashboard.storage.appender import Limits
 from dashboard.storage.store import TinyStore
 
@@ -25,13 +26,26 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from storage.test_processes import LIMITS, acknowledge_for_ever
+from storage import test_processes
 from dashboard.clock import SystemClock
-from dashboard.storage.store import TinyStore
-store = TinyStore(Path(sys.argv[1]), SystemClock(), limits=LIMITS)
+store = getattr(test_processes, sys.argv[1])(Path(sys.argv[2]), SystemClock(), limits=test_processes.LIMITS)
 store.open()
-acknowledge_for_ever(store)
+test_processes.acknowledge_for_ever(store)
 """
+
+
+class HastyStore(TinyStore):
+    """Acknowledges before it writes: the control that shows the kills to be real."""
+
+    def append(self, results: Sequence[Result]) -> list[int]:
+        kept = self.__dict__.setdefault("kept", [])
+        kept.extend(results)
+        first = self.__dict__.get("acknowledged", 0) + 1
+        self.__dict__["acknowledged"] = first + len(results) - 1
+        if len(kept) > 10_000:
+            super().append(kept)
+            kept.clear()
+        return list(range(first, first + len(results)))
 
 
 def acknowledge_for_ever(store: TinyStore) -> None:
@@ -45,10 +59,10 @@ def acknowledge_for_ever(store: TinyStore) -> None:
         number += 1
 
 
-def start_writer(directory: Path) -> subprocess.Popen[str]:
+def start_writer(directory: Path, kind: str = "TinyStore") -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(directory)], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", WRITER, kind, str(directory)], stdout=subprocess.PIPE, text=True, env=environment
     )
 
 
@@ -83,6 +97,17 @@ def test_the_same_process_cannot_open_it_twice_either(tmp_path: Path) -> None:
     first.close()
     second.open()
     second.close()
+
+
+def test_a_store_that_acknowledges_too_early_is_caught_by_a_kill(tmp_path: Path) -> None:
+    process = start_writer(tmp_path, "HastyStore")
+    assert process.stdout is not None
+    acknowledged = [process.stdout.readline() for _ in range(5)]
+    process.kill()
+    rest, _ = process.communicate()
+    last = int((acknowledged + rest.splitlines())[-1].split()[1])
+    history = TinyStore.reading(tmp_path, FakeClock(START_AT))
+    assert history.health().rows < last
 
 
 def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
