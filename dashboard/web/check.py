@@ -202,7 +202,6 @@ def _tag(view: CheckView) -> str:
 def _shown(view: CheckView, asked: Asked, at: datetime) -> dict[str, object]:
     """What the page and its live part both show."""
     zone, check = asked.zone, view.check
-    name = f"{check.name}, Watchroom"
     failures = {"status": "warning,critical,unknown"} if asked.bad_only else {}
     return {
         "view": view,
@@ -210,7 +209,7 @@ def _shown(view: CheckView, asked: Asked, at: datetime) -> dict[str, object]:
         "is_configured": isinstance(check, Check),
         "is_gone": isinstance(check, BrokenCheck) and check.fault == NO_LONGER_CONFIGURED,
         "row": Row(view=view, zone=zone, now=at),
-        "title": f"({view.shown.word}) {name}" if view.shown is not None and view.shown.is_bad else name,
+        "title": f"({view.shown.word}) {check.name}" if view.shown is not None and view.shown.is_bad else check.name,
         "worst": view.shown.word if view.shown is not None else "unknown",
         "asked": asked,
         "period_label": asked.period.label(zone),
