@@ -148,8 +148,8 @@ def _picture(q: str) -> tuple[Picture, str]:
 
 def _address_filter() -> str:
     """The filter in the address that the viewer's browser shows."""
-    query = parse_qs(urlsplit(request.headers.get("HX-Current-URL", "")).query)
-    return query.get("q", [""])[0]
+    address: str = request.headers.get("HX-Current-URL", "")
+    return parse_qs(urlsplit(address).query).get("q", [""])[0]
 
 
 def _encoded(body: bytes, *, ptag: str) -> Response:
