@@ -140,7 +140,7 @@ class Trip:
     def _headers_for(self, url: str) -> tuple[tuple[str, str], ...]:
         """The headers for that hop: another origin gets neither credentials nor the name of the first."""
         headers = self._errand.headers
-        if origin(url) == origin(self._errand.url):
+        if url == self._errand.url or origin(url) == origin(self._errand.url):
             return headers
         return tuple(
             (name, value) for name, value in headers if name.lower() != "host" and not SECRET_NAME.search(name)

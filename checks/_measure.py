@@ -31,19 +31,23 @@ from checks.base import (
 
 _logger = logging.getLogger(__name__)
 _MOST_FACTS = 32
+_PATIENCE_S = (
+    0.1  # a probe's own steps end at the deadline and know the phase: even on a late loop their words come first
+)
 T = TypeVar("T")
 
 
 async def measure(probe: Probe, context: Context, thresholds: Mapping[str, Thresholds]) -> Reading:
     """What the probe finds before `context.timeout_s` is over, judged by the thresholds, fit to be recorded and shown.
 
-    `ProbeFailure` and a deadline that passes while the target is waited for are critical. Whatever else goes wrong is
-    ours and becomes unknown, with a traceback in the log. Cancellation passes through.
+    A probe that does not end itself in time is ended 0.1 s later. `ProbeFailure` and a deadline that passes while the
+    target is waited for are critical. Whatever else goes wrong is ours and becomes unknown, with a traceback in the log.
+    Cancellation passes through.
     """
     watched = _Watched(context)
     timeout_s = context.timeout_s
     try:
-        async with asyncio.timeout(timeout_s) as deadline:
+        async with asyncio.timeout(timeout_s + _PATIENCE_S) as deadline:
             reading = await probe.run(watched)
     except ProbeFailure as failure:
         reading = Reading(
@@ -82,19 +86,22 @@ def _unknown(fault: str) -> Reading:
 
 def _judged(reading: Reading, thresholds: Mapping[str, Thresholds]) -> Reading:
     """The reading, worse where a metric is outside of its range; never better."""
-    metrics = tuple(metric for metric in reading.metrics if math.isfinite(metric.value))
+    metrics = reading.metrics
+    if not all(math.isfinite(metric.value) for metric in metrics):
+        metrics = tuple(metric for metric in metrics if math.isfinite(metric.value))
+        reading = replace(reading, metrics=metrics)
     verdicts = [
         (metric, *thresholds[metric.name].judge(metric.value)) for metric in metrics if metric.name in thresholds
     ]
     worst = Status.worst(*(status for _, status, _ in verdicts))
     if worst.severity <= reading.status.severity:
-        return replace(reading, metrics=metrics)
+        return reading
     reasons = [
         _reason(metric, status, threshold)
         for metric, status, threshold in verdicts
         if status is worst and threshold is not None
     ]
-    return replace(reading, status=worst, summary="; ".join([*reasons, reading.summary]), metrics=metrics)
+    return replace(reading, status=worst, summary="; ".join([*reasons, reading.summary]))
 
 
 def _reason(metric: Metric, status: Status, threshold: Threshold) -> str:

@@ -13,7 +13,6 @@ from checks.base import Context, Detail, ProbeFailure, Resolution
 Family = Literal["any", "ipv4", "ipv6"]
 _FAMILIES: dict[Family, int] = {"any": 0, "ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 _MOST_ADDRESSES = 8
-_GRACE_S = 0.02
 _TARGET_FAULTS = {
     errno.ECONNREFUSED: "connection refused by {where}",
     errno.ECONNRESET: "connection reset by {where}",
@@ -38,8 +37,8 @@ async def judged_addresses(context: Context, host: str, family: Family) -> Resol
 
 
 def left_s(context: Context) -> float:
-    """The seconds a step may take so that its own words for being late come before the run's deadline."""
-    return max(0.001, context.timeout_s - _GRACE_S)
+    """The seconds until the run's deadline, a moment when it has passed: no step may wait for ever (0 means that to libcurl)."""
+    return max(0.001, context.timeout_s)
 
 
 def target_fault(number: int, where: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from functools import partial
+from functools import lru_cache, partial
 
 from checks.base import Blocking, Clock, Detail, ProbeFailure, Resolution
 
@@ -66,6 +66,7 @@ class SystemResolver:
             task.exception()  # seen, even when every waiter has given up
 
 
+@lru_cache(maxsize=4096)
 def is_metadata(address: str) -> bool:
     """Whether the address hands out this machine's cloud credentials; no probe ever goes there."""
     try:
@@ -87,6 +88,7 @@ def _addresses(host: str, family: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+@lru_cache(maxsize=4096)
 def _literal(host: str) -> int:
     """The family of an IP address, 0 for a name."""
     try:

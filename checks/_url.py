@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from checks._resolve import is_metadata
@@ -48,6 +49,7 @@ def split_user(url: str) -> tuple[str, str, str]:
     return scheme + rest, unquote(name), unquote(password)
 
 
+@lru_cache(maxsize=4096)
 def host_and_port(url: str) -> tuple[str, int]:
     """Where a checked URL leads."""
     parts = urlsplit(url)

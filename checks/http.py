@@ -175,7 +175,7 @@ class Http(Probe, type="http"):
                     phase=phase,
                     expected=self._expectation(),
                     got=_status_words(exchange.status),
-                    excerpt=_text(exchange, 4 * TEXT_LENGTH),
+                    excerpt=self._masked(_text(exchange, 4 * TEXT_LENGTH)),
                     facts=trip.facts(),
                 ),
             )
@@ -226,6 +226,14 @@ class Http(Probe, type="http"):
             family=self.family,
             most_redirects=self.max_redirects if self.follow_redirects else 0,
         )
+
+    def _masked(self, text: str) -> str:
+        """The text without our own secrets: some servers send back what they were sent."""
+        for name, value in self._errand().headers:
+            if SECRET_NAME.search(name) and value:
+                text = text.replace(value, MASK).replace(value.rpartition(" ")[2], MASK)
+        password = self.basic.password.get_secret_value() if self.basic is not None else ""
+        return text.replace(password, MASK) if password else text
 
     def _fault(self, exchange: HttpExchange) -> tuple[str, str]:
         """The phase and the words of what is wrong with the final answer; empty where it is as it should be."""

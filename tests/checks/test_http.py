@@ -201,6 +201,21 @@ def test_credentials_never_follow_to_another_origin() -> None:
     assert "Accept: text/plain\r\n" in other.heard[0]
 
 
+@pytest.mark.parametrize(
+    "log_in",
+    [{"basic": {"username": "ops", "password": "s3cret"}}, {"bearer": "s3cret"}, {"headers": {"X-Api-Key": "s3cret"}}],
+)
+def test_a_server_that_says_back_what_it_heard_betrays_nothing(log_in: dict[str, object]) -> None:
+    def echo(connection: socket.socket, target: Target) -> None:
+        connection.sendall(answer(head_of(connection, target) + " password s3cret", "500 Oops"))
+
+    with Target(echo) as target:
+        reading = probe_once(Http.model_validate({"url": target.url(), **log_in}))
+    assert "GET / HTTP/1.1" in reading.detail.excerpt
+    assert "s3cret" not in str(reading)
+    assert "b3BzOnMzY3JldA" not in str(reading)
+
+
 def test_credentials_follow_within_the_origin() -> None:
     with Target(routes({"/": redirect("/in"), "/in": answer()})) as target:
         probe_once(Http(url=target.url(), bearer="hush"))  # type: ignore[arg-type]
@@ -235,7 +250,7 @@ def test_each_phase_has_its_own_words_for_being_late(trusted: Certificates) -> N
     for phase, (target, words) in cases.items():
         with target:
             url = target.url().replace("http:", "https:") if phase == "tls" else target.url()
-            reading = probe_once(Http(url=url), timeout_s=0.35)
+            reading = probe_once(Http(url=url), timeout_s=0.3)
         assert reading.status is Status.CRITICAL
         assert (reading.detail.phase, reading.summary) == (phase, words.format(where=f"127.0.0.1:{target.port}"))
 
@@ -246,7 +261,7 @@ def test_a_connection_that_nobody_accepts_times_out_in_connect() -> None:
         listener.listen(0)
         port = listener.getsockname()[1]
         waiting = [socket.create_connection(("127.0.0.1", port))]  # the backlog is full now
-        reading = probe_once(Http(url=f"http://127.0.0.1:{port}/"), timeout_s=0.35)
+        reading = probe_once(Http(url=f"http://127.0.0.1:{port}/"), timeout_s=0.3)
         for connection in waiting:
             connection.close()
     assert (reading.detail.phase, reading.summary) == (

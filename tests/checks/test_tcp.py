@@ -78,7 +78,7 @@ def test_a_connection_that_nobody_accepts_times_out() -> None:
         listener.listen(0)
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):  # the backlog is full now
-            reading = probe_once(Tcp(host="127.0.0.1", port=port), timeout_s=0.35)
+            reading = probe_once(Tcp(host="127.0.0.1", port=port), timeout_s=0.3)
     assert reading.status is Status.CRITICAL
     assert reading.summary == f"connection to 127.0.0.1:{port} timed out after 0.3 s"
 
@@ -95,7 +95,7 @@ def test_a_connection_that_nobody_accepts_times_out() -> None:
 )
 def test_an_expected_text_that_does_not_come_is_critical(handler: object, words: str, phase: str) -> None:
     with Target(handler) as target:  # type: ignore[arg-type]
-        reading = probe_once(Tcp(host="127.0.0.1", port=target.port, send="hi", expect="READY"), timeout_s=0.35)
+        reading = probe_once(Tcp(host="127.0.0.1", port=target.port, send="hi", expect="READY"), timeout_s=0.3)
     where = f"127.0.0.1:{target.port}"
     assert reading.status is Status.CRITICAL
     assert reading.summary == f"text 'READY' not seen: {words.format(where=where)}"
@@ -105,7 +105,7 @@ def test_an_expected_text_that_does_not_come_is_critical(handler: object, words:
 
 def test_what_came_instead_is_shown_escaped() -> None:
     with Target(lambda connection, _: connection.sendall(b"\x1b[2Jbusy\xff")) as target:
-        reading = probe_once(Tcp(host="127.0.0.1", port=target.port, expect="READY"), timeout_s=0.35)
+        reading = probe_once(Tcp(host="127.0.0.1", port=target.port, expect="READY"), timeout_s=0.3)
     assert reading.detail.excerpt == "\\x1b[2Jbusy\ufffd"
 
 
