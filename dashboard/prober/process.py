@@ -10,14 +10,12 @@ import os
 import signal
 import socket
 import sys
-from datetime import UTC, datetime
-
-import orjson
 
 from checks._tools import Tools
 from dashboard.clock import SystemClock
 from dashboard.errors import LinkError
-from dashboard.model import MASK, Result, RunPhase
+from dashboard.logs import JsonLines, start_log
+from dashboard.model import Result, RunPhase
 from dashboard.prober.link import (
     Acknowledge,
     Configure,
@@ -47,7 +45,8 @@ _BACKLOG_BYTES = 1024 * 1024
 class Prober(asyncio.Protocol):
     """The prober's end of the link: obeys messages, hands results over, stops in order."""
 
-    def __init__(self, worker: str, log_lines: JsonLines) -> None:
+    def __init__(self, worker: str, parent: int, log_lines: JsonLines) -> None:
+        self._parent = parent
         self._log_lines = log_lines
         self._clock = SystemClock()
         self._tools = Tools(blocking=Threads(), clock=self._clock, prober_health=lambda: self._scheduler.health())
@@ -66,7 +65,7 @@ class Prober(asyncio.Protocol):
     async def serve(self, link: socket.socket) -> None:
         """Measure until the link ends, or Stop or SIGTERM comes; then end in order."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop_wanted.set)
+        loop.add_signal_handler(signal.SIGTERM, self._on_sigterm)
         async with self._tools:
             self._scheduler.start()
             await loop.connect_accepted_socket(lambda: self, link)
@@ -89,6 +88,12 @@ class Prober(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose_link()
+
+    def _on_sigterm(self) -> None:
+        if os.getppid() == self._parent:
+            self._stop_wanted.set()
+        else:
+            self._lose_link()
 
     def _lose_link(self) -> None:
         self._link_lost.set()
@@ -117,7 +122,7 @@ class Prober(asyncio.Protocol):
     def _configure(self, wanted: Configure) -> None:
         for fault in wanted.faults:
             _log.error("%s; it does not run", fault)
-        self._log_lines.secrets = tuple({secret for check in wanted.checks for secret in check.secrets if secret})
+        self._log_lines.secrets = {secret for check in wanted.checks for secret in check.secrets}
         self._runner.commands_enabled = wanted.commands_enabled
         self._runner.keep_only({check.id for check in wanted.checks})
         self._scheduler.configure(wanted.checks)
@@ -173,29 +178,6 @@ class Prober(asyncio.Protocol):
             self._transport.close()
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line: at, level, logger, message, trace; `secrets` are masked in all of it."""
-
-    secrets: tuple[str, ...] = ()
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as a line."""
-        line = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": self._mask(record.getMessage()),
-        }
-        if record.exc_info:
-            line["trace"] = self._mask(self.formatException(record.exc_info))
-        return orjson.dumps(line).decode()
-
-    def _mask(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret, MASK)
-        return text.encode("utf-8", "backslashreplace").decode()
-
-
 def main() -> None:
     """Become the prober."""
     options = argparse.ArgumentParser(prog="dashboard.prober.process", description="Started by Watchroom itself.")
@@ -203,25 +185,26 @@ def main() -> None:
     options.add_argument("--worker", default="prober-1")
     options.add_argument("--directory", default=".")
     chosen = options.parse_args()
+    parent = os.getppid()
     _end_with_parent()
     os.nice(_NICE)
     os.chdir(chosen.directory)
     os.set_inheritable(chosen.link_fd, False)
-    log_lines = JsonLines()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(log_lines)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    log_lines = start_log()
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it tells of every fire, and of every skipped one
-    asyncio.run(_run(chosen.link_fd, chosen.worker, log_lines))
+    asyncio.run(_run(chosen.link_fd, chosen.worker, parent, log_lines))
 
 
-async def _run(link_fd: int, worker: str, log_lines: JsonLines) -> None:
-    await Prober(worker, log_lines).serve(socket.socket(fileno=link_fd))
+async def _run(link_fd: int, worker: str, parent: int, log_lines: JsonLines) -> None:
+    await Prober(worker, parent, log_lines).serve(socket.socket(fileno=link_fd))
 
 
 def _end_with_parent() -> None:
-    """Ctrl-C is the parent's to handle; when the parent is gone the kernel sends SIGTERM, besides the end of the link."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and SIGHUP are the parent's to handle; when it is gone the kernel sends SIGTERM, besides ending the link."""
+    signals = {signal.SIGINT, signal.SIGHUP}
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)  # the supervisor held them back until now
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -146,6 +147,8 @@ class ProberSupervisor:
 
     def _watch(self) -> None:
         """Start the prober, serve it to its end, start it again. The thread must outlive the child (PR_SET_PDEATHSIG)."""
+        # A child inherits what its thread holds back: Ctrl-C must not hit a prober that is still starting.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         back_off_s = _FIRST_BACK_OFF_S
         while not self._stopping.is_set():
             started_s = self._clock.monotonic_s()
