@@ -18,7 +18,8 @@ from dashboard.web.services import KEY
 THREADS = 256
 LARGEST_HEADER_BYTES = 65536
 MOST_CONNECTIONS = 2000  # 1,000 viewers with two connections each; waitress would stop at 100
-BUFFERED_BYTES = 2 * 1024 * 1024  # what one slow reader of an export may hold back
+BUFFERED_BYTES = 256 * 1024  # a writer waits while its reader is this far behind
+SPILLED_BYTES = 8 * 1024 * 1024  # hardly ever reached: waitress would go on in a file
 DRAIN_S = 4.0
 CLOSE_S = 2.0
 
@@ -45,6 +46,7 @@ class WebServer:
             max_request_header_size=LARGEST_HEADER_BYTES,
             max_request_body_size=LARGEST_BODY_BYTES,
             outbuf_high_watermark=BUFFERED_BYTES,
+            outbuf_overflow=SPILLED_BYTES,
             ident="",
         )
         self._closing = threading.Event()
