@@ -63,17 +63,15 @@ class Trip:
             if exchange.status not in _REDIRECTS or not location or not errand.most_redirects:
                 return exchange
             if len(self.chain) >= errand.most_redirects:
-                raise self.failure("redirect", f"more than {errand.most_redirects} redirects", got=plain(location))
+                raise self.failure("redirect", f"more than {errand.most_redirects} redirects", got=shown_url(location))
             self.chain.append(f"{shown_url(url)} {exchange.status}")
             url = self._next_url(url, location)
             if exchange.status == 303 or (exchange.status in (301, 302) and method == "POST"):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
 
-    def failure(
-        self, phase: str, summary: str, *, expected: str = "", got: str = "", excerpt: str = ""
-    ) -> ProbeFailure:
+    def failure(self, phase: str, summary: str, *, expected: str = "", got: str = "") -> ProbeFailure:
         """The failure of this trip, with all that is known about it."""
-        detail = Detail(phase=phase, expected=expected, got=got, excerpt=excerpt, facts=self.facts())
+        detail = Detail(phase=phase, expected=expected, got=got, facts=self.facts())
         return ProbeFailure(summary, detail=detail, metrics=self.metrics())
 
     def facts(self) -> dict[str, str]:
@@ -183,6 +181,7 @@ class Trip:
         try:
             return checked_url(split_user(urljoin(url, quote(location, safe=_AS_IS, encoding="latin-1")))[0])
         except ValueError as error:
+            shown = shown_url(location)
             raise self.failure(
-                "redirect", f"redirect to {plain(shown_url(location), 100)} not followed: {error}", got=location
+                "redirect", f"redirect to {plain(shown, 100)} not followed: {error}", got=shown
             ) from error

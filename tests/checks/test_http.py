@@ -136,6 +136,12 @@ def test_text_is_found_in_the_charset_of_the_answer() -> None:
         assert probe_once(Http(url=target.url(), body_contains="Größe")).status is Status.OK
 
 
+@pytest.mark.parametrize("charset", ["punycode", "idna", "hex", "unicode_escape", "utf-99", "iso-nonsense", "'"])
+def test_an_odd_charset_harms_nobody(charset: str) -> None:
+    with Target(says(answer("x" * 100_000 + "end", Content_Type=f"text/html; charset={charset}"))) as target:
+        assert probe_once(Http(url=target.url(), body_contains="end"), timeout_s=2).status is Status.OK
+
+
 def test_redirects_are_followed_and_shown() -> None:
     with Target(routes({"/": redirect("/b?token=hush"), "/b": redirect("c", "301 Moved"), "/c": answer()})) as target:
         reading = probe_once(Http(url=target.url()))
