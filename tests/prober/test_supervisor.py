@@ -67,21 +67,28 @@ def test_a_run_that_was_asked_for_is_over_when_the_prober_dies(prober, silent_po
     assert prober.results == []
 
 
-def test_the_prober_ends_when_its_parent_is_killed() -> None:
+def test_the_prober_ends_when_its_parent_is_killed_whatever_still_runs(silent_port) -> None:
     script = """
-        import time
+        import sys, time
         from checks.host import Host
+        from checks.tcp import Tcp
         from dashboard.clock import SystemClock
         from dashboard.model import Check, Schedule
         from dashboard.prober.supervisor import ProberSupervisor
         supervisor = ProberSupervisor(on_results=lambda rows: print(supervisor.pid, flush=True),
                                       on_run=print, clock=SystemClock())
-        check = Check(id="a", name="a", probe=Host(what="load"), schedule=Schedule(every_s=1, timeout_s=1))
-        supervisor.start([check], commands_enabled=False)
+        schedule = Schedule(every_s=60, timeout_s=50)
+        slow = Tcp(host="127.0.0.1", port=int(sys.argv[1]), expect="ready")
+        checks = [Check(id="load", name="", probe=Host(what="load"), schedule=schedule),
+                  Check(id="slow", name="", probe=slow, schedule=schedule)]
+        supervisor.start(checks, commands_enabled=False)
         time.sleep(60)
     """
     parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(script), str(silent_port.number)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert parent.stdout is not None
     with parent.stdout:
@@ -89,7 +96,7 @@ def test_the_prober_ends_when_its_parent_is_killed() -> None:
         assert os.getpgid(child.pid) == os.getpgid(parent.pid)
         parent.kill()
         parent.wait(10)
-    gone, left = psutil.wait_procs([child], timeout=10)
+    gone, left = psutil.wait_procs([child], timeout=2.5)  # less than the grace of an orderly stop
     assert gone
     assert not left
 
