@@ -205,8 +205,8 @@ class HttpRequest:
     url: str
     address: str
     more_addresses: tuple[str, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
     timeout_s: float = 10.0
     verify: bool = True
     body_limit_bytes: int = 1024 * 1024
