@@ -232,7 +232,9 @@ def test_the_page_reads_without_scripts(browser, serve):
 
 def test_a_slow_script_does_not_leave_the_page_deaf(page, serve, faults):
     held = []
-    page.route("**/hx-sse-*", held.append)
-    page.on("requestfinished", lambda request: held.pop().continue_() if "keys.js" in request.url and held else None)
+    page.route("**/hx-sse-*", lambda route: held.append(route))
+    page.goto(serve(sample_services(30)).url, wait_until="commit")
+    page.wait_for_function("window.htmx")
+    page.evaluate("new Promise(done => setTimeout(() => setTimeout(done)))")  # htmx would have begun by now
     with page.expect_request("**/live/events", timeout=5000):
-        page.goto(serve(sample_services(30)).url)
+        held.pop().continue_()
