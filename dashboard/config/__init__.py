@@ -132,18 +132,13 @@ def _section(tree: YamlMapping, name: str, model: type[Keys], problems: list[Pro
     if not isinstance(values, YamlMapping):
         problems.append(Problem(message=f"{name}: must hold `key: value` lines", line=line))
         return model()
-    faults = [
-        Problem(message=f"{name}: {key}: {fault}", line=values.line_of(key))
-        for key, value in values.items()
-        for filled in filled_in(value)
-        for fault in filled.faults
-    ]
-    problems += faults
+    faults = {key: fault for key, value in values.items() for filled in filled_in(value) for fault in filled.faults}
+    problems += (Problem(message=f"{name}: {key}: {fault}", line=values.line_of(key)) for key, fault in faults.items())
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        broken = [key for key, value in values.items() if any(filled.faults for filled in filled_in(value))]
-        problems += problems_of(error, values, (model,), prefix=f"{name}: ", leave_out=broken)
+        secrets = {secret for filled in filled_in(values) for secret in filled.secrets}
+        problems += problems_of(error, values, (model,), prefix=f"{name}: ", secrets=secrets, leave_out=faults)
         return model()
 
 

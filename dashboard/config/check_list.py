@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from checks.base import Probe, Thresholds
 from dashboard.config.durations import duration_text
 from dashboard.config.faults import did_you_mean, problems_of
 from dashboard.config.models import CheckKeys, SharedKeys
-from dashboard.config.secrets import filled_in, longest_first, mask, open_secrets, secrets_of
+from dashboard.config.secrets import filled_in, longest_first, open_secrets, secrets_of
 from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.errors import Problem
@@ -139,10 +139,15 @@ class _Entry:
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            found = problems_of(
-                error, self.entry, tops, prefix=self.title, check_id=self.check_id, leave_out=self.faults
+            self.problems += problems_of(
+                error,
+                self.entry,
+                tops,
+                prefix=self.title,
+                check_id=self.check_id,
+                secrets=self.secrets,
+                leave_out=self.faults,
             )
-            self.problems += (replace(problem, message=mask(problem.message, self.secrets)) for problem in found)
             return None
 
     def _refuse_commands(self, probe_class: type[Probe]) -> None:

@@ -44,8 +44,9 @@ Event = Any  # ruamel's events share no useful type
 # What ruamel.yaml raises on hostile text besides its own errors (found by fuzzing: escapes beyond Unicode, directives).
 _PARSER_FAULTS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, AssertionError)
 
-# Where the two parsers were seen to differ: tabs in plain text, line ends beyond ASCII, anchors that hold a colon.
-_READ_DIFFERENTLY = re.compile(r"[\t\x85\u2028\u2029]|[&*]\S*:")
+# Where the two parsers were seen to differ: tabs in plain text, line ends of other kinds, anchors with a colon, marks of
+# documents, block texts that begin with an empty line.
+_READ_DIFFERENTLY = re.compile(r"[\t\x85\u2028\u2029]|\r(?!\n)|[&*][^\s&*]*:|(?:^|\n)\.\.\.|\n---|[|>][^\n|>]*\n *\r?(?:\n|$)")
 
 
 class BadYaml(Exception):

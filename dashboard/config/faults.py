@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from checks._url import SECRET_NAME
 from dashboard.config.annotations import holds_secret, known_keys
-from dashboard.config.secrets import Filled
+from dashboard.config.secrets import Filled, mask
 from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.errors import Problem
@@ -66,11 +66,12 @@ def problems_of(
     *,
     prefix: str = "",
     check_id: str = "",
+    secrets: Collection[str] = (),
     leave_out: Iterable[str] = (),
 ) -> list[Problem]:
     """Each fault once, named by its place in the tree, whose keys are those of `tops`; none below the keys to leave out.
 
-    What may be a secret is never quoted, nor what came out of the environment or a file.
+    What may be a secret is never quoted, nor what came out of the environment or a file, nor any of the secrets.
     """
     left_out = set(leave_out)
     found: dict[tuple[Location, int], list[str]] = {}
@@ -80,7 +81,7 @@ def problems_of(
             continue
         place, line, value = _locate(tree, location)
         messages = found.setdefault((place, line), [])
-        words = _sentence(fault, place, value, tops)
+        words = mask(_sentence(fault, place, value, tops), secrets)
         if words not in messages:
             messages.append(words)
     return [

@@ -32,9 +32,10 @@ def _check_id(value: str) -> str:
 
 
 def _one_line(value: str) -> str:
+    value = value.strip()
     if any(ord(character) < 32 or character in "\x7f\x85\u2028\u2029" for character in value):
         raise ValueError("must be one line")
-    return value.strip()
+    return value
 
 
 def _tag(value: str) -> str:

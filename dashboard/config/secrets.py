@@ -43,7 +43,9 @@ def filler(environ: Mapping[str, str]) -> Callable[[str], str]:
         def replace(match: re.Match[str]) -> str:
             name, default, wrong = match.groups()
             if wrong is not None:
-                faults.append(f"${{{wrong[:40]} is not a variable: write ${{NAME}}, or $${{ for the two characters")
+                faults.append(
+                    f"{match.group()[:40]} is not a variable: write ${{NAME}}, or $${{ for the two characters"
+                )
             elif name is None:
                 return "${"
             elif environ.get(name) or (name in environ and default is None):

@@ -17,10 +17,10 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 def read_text(path: Path) -> tuple[str, bool]:
     """The file's text, and whether others than its owner may write to it. Raises ConfigError."""
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait for its writer
+            raise _fault(path, "is not a regular file: name a YAML file")
         with path.open("rb") as file:
-            mode = path.stat().st_mode if path.is_file() else 0
-            if not stat.S_ISREG(mode):
-                raise _fault(path, "is not a regular file: name a YAML file")
             raw = file.read(SIZE_LIMIT_BYTES + 1)
     except FileNotFoundError as error:
         raise _fault(path, "does not exist: check the path, or copy watchroom.example.yaml there") from error

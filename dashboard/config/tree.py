@@ -38,6 +38,7 @@ _BASED = re.compile(r"0(?:o[0-7]{1,999}|x[0-9a-fA-F]{1,999})")
 _REAL = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+_LONGEST_REAL = 400
 _ZERO_LED = re.compile(r"[-+]?0[0-9]+")
 
 Fill = Callable[[str], str]
@@ -246,6 +247,6 @@ def _plain(text: str) -> object:
         return text
     if _BASED.fullmatch(text):
         return int(text, 0)
-    if _REAL.fullmatch(text):
+    if len(text) <= _LONGEST_REAL and _REAL.fullmatch(text):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
