@@ -14,7 +14,7 @@ from dashboard.storage.journal import Journal, frame, generations
 from dashboard.storage.parts import JournalPart, Part, header
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.records import Row, encode
-from dashboard.storage.retention import worth_holding
+from dashboard.storage.retention import recent, worth_holding
 from dashboard.storage.room import Room
 from dashboard.storage.timeline import Timeline
 
@@ -105,9 +105,10 @@ class Appender:
             if part.summary.rows or is_newest:
                 parts.append(part)
         self._timeline.parts = tuple(parts)
-        for recent in worth_holding(parts, rows=self._limits.memory_rows, age_s=self._limits.memory_s):
-            if recent is not self._active:
-                recent.hold()
+        self._trim_memory()
+        for held in worth_holding(recent(parts, self._limits.memory_s), self._limits.memory_rows):
+            if held is not self._active:
+                held.hold()
         self._rows_held = self._timeline.rows_in_memory
         self._is_closed = False
 
@@ -234,11 +235,12 @@ class Appender:
         self._trim_memory()
 
     def _trim_memory(self) -> None:
-        parts = self._timeline.parts
-        held = worth_holding(parts, rows=self._limits.memory_rows, age_s=self._limits.memory_s)
-        for part in parts:
+        """Let memory keep its limits: what is recent and does not fit is still found fast."""
+        recents = recent(self._timeline.parts, self._limits.memory_s)
+        held = worth_holding(recents, self._limits.memory_rows)
+        for part in self._timeline.parts:
             if part not in held and part is not self._active:
-                part.evict()
+                part.evict(is_recent=part in recents)
         self._rows_held = self._timeline.rows_in_memory
 
     def _unlink(self, gone: Sequence[Part]) -> None:

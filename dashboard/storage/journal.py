@@ -58,20 +58,20 @@ class Frames:
 def read_frames(path: Path, *, end: int | None = None) -> Iterator[Frames]:
     """All lines up to the byte `end`, a chunk at a time; what is left without a newline counts as damaged."""
     with path.open("rb", buffering=0) as file:
-        for offset, block in _blocks(file.fileno(), end):
+        for offset, block in blocks(file.fileno(), end):
             yield _parse(block, offset)
 
 
 def find_frames(path: Path, needle: bytes, *, end: int | None = None) -> Iterator[list[bytes]]:
     """What the good lines with the needle in them carry, a chunk at a time; far faster than reading every line."""
     with path.open("rb", buffering=0) as file:
-        for _offset, block in _blocks(file.fileno(), end):
+        for _offset, block in blocks(file.fileno(), end):
             lines = list(_lines_with(needle, block))
             if lines:
-                yield _parse(b"".join(lines), 0).payloads
+                yield payloads_of(b"".join(lines))
 
 
-def _blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
+def blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
     """Whole lines in blocks of about 1 MiB, each with its offset; a last block may lack its newline."""
     end = sys.maxsize if end is None else end
     offset, tail = 0, b""
@@ -83,6 +83,11 @@ def _blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
         offset, tail = offset + cut, block[cut:]
     if tail:
         yield offset, tail
+
+
+def payloads_of(lines: bytes) -> list[bytes]:
+    """What the good ones of these lines carry."""
+    return _parse(lines, 0).payloads
 
 
 def _lines_with(needle: bytes, block: bytes) -> Iterator[bytes]:

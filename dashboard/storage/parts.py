@@ -13,6 +13,7 @@ import orjson
 from dashboard.storage.base import ResultColumns
 from dashboard.storage.columns import CheckColumns, PartColumns
 from dashboard.storage.journal import SoundLines, find_frames, frame
+from dashboard.storage.line_index import LineIndex
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.records import Row
 
@@ -108,8 +109,8 @@ class Part(Protocol):
     def hold(self) -> None:
         """Take all of its rows into memory."""
 
-    def evict(self) -> None:
-        """Let go of what memory holds: reads go to the file from now on."""
+    def evict(self, *, is_recent: bool) -> None:
+        """Let go of what memory holds: reads go to the file from now on, often as long as it is recent."""
 
 
 class JournalPart:
@@ -124,6 +125,8 @@ class JournalPart:
         self._after_id = after_id  # rows up to this id are in an earlier part: a failed sync wrote them twice
         self._quarantine = quarantine
         self._columns: PartColumns | None = None
+        self._is_recent = False
+        self._index: LineIndex | None = None
         self._lock = threading.Lock()
 
     @property
@@ -190,13 +193,14 @@ class JournalPart:
         return (pick(columns) for rows in self.chunks() for columns in PartColumns.of(rows).checks.values())
 
     def find(self, row_id: int) -> Row | None:
-        found = self._chunks(self.size_bytes, b'{"id":%d,' % row_id)
+        found = self._chunks(lambda: find_frames(self.path, b'{"id":%d,' % row_id, end=self.size_bytes))
         return next((row for rows in found for row in rows if row["id"] == row_id), None)
 
     def chunks(self, check_id: str | None = None) -> Iterator[list[Row]]:
+        end = self.size_bytes
         if check_id is None:
-            return self._chunks(self.size_bytes, b"")
-        rows = self._chunks(self.size_bytes, b'"check_id":%b,' % orjson.dumps(check_id))
+            return self._chunks(lambda: iter(SoundLines(self.path, self._quarantine, end=end)))
+        rows = self._chunks(lambda: self._lines_of(check_id, end))
         return ([row for row in chunk if row["check_id"] == check_id] for chunk in rows)
 
     def hold(self) -> None:
@@ -206,16 +210,26 @@ class JournalPart:
         with self._lock:
             self._columns = columns
 
-    def evict(self) -> None:
+    def evict(self, *, is_recent: bool) -> None:
         with self._lock:
             self._columns = None
+            self._is_recent = is_recent
+            if not is_recent:
+                self._index = None
 
-    def _chunks(self, end: int, needle: bytes) -> Iterator[list[Row]]:
-        path = self.path
+    def _lines_of(self, check_id: str, end: int) -> Iterator[list[bytes]]:
+        """By the index while the file is read often; it costs as much as reading four checks without it."""
+        index = self._index
+        if index is None and self._is_recent:
+            index = self._index = LineIndex.of(self.path, end)
+        if index is None:
+            return find_frames(self.path, b'"check_id":%b,' % orjson.dumps(check_id), end=end)
+        return index.payloads(check_id)
+
+    def _chunks(self, lines: Callable[[], Iterator[list[bytes]]]) -> Iterator[list[Row]]:
         try:
-            lines = find_frames(path, needle, end=end) if needle else SoundLines(path, self._quarantine, end=end)
-            for payloads in lines:
-                if rows := self._rows(payloads):
+            for payloads in lines():
+                if payloads and (rows := self._rows(payloads)):
                     yield rows
         except FileNotFoundError:
             return  # retention was faster

@@ -45,14 +45,18 @@ def expired(closed: Sequence[Part], before_s: float) -> list[Part]:
     return [part for part in closed if part.summary.end_s < before_s]
 
 
-def worth_holding(parts: Sequence[Part], *, rows: int, age_s: float) -> list[Part]:
-    """The newest parts that memory should hold: so many rows at most, none that lies wholly before the age."""
+def recent(parts: Sequence[Part], age_s: float) -> list[Part]:
+    """The parts with rows that are no older than that, beside the newest row there is; oldest first."""
     since_s = max((part.summary.end_s for part in parts), default=0.0) - age_s
+    return [part for part in parts if part.summary.end_s >= since_s]
+
+
+def worth_holding(parts: Sequence[Part], rows: int) -> list[Part]:
+    """The newest parts that have no more rows than that together."""
     held: list[Part] = []
     for part in reversed(parts):
         rows -= part.summary.rows
         if rows < 0:
             break
-        if part.summary.end_s >= since_s:
-            held.append(part)
+        held.append(part)
     return held
