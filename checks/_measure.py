@@ -31,6 +31,7 @@ from checks.base import (
 
 _logger = logging.getLogger(__name__)
 _MOST_FACTS = 32
+_SELF_TOLD = "percent"  # a metric whose name says nothing: the summary itself tells it, "Disk / is 91 % full"
 _PATIENCE_S = (
     0.1  # a probe's own steps end at the deadline and know the phase: even on a late loop their words come first
 )
@@ -99,26 +100,33 @@ def _judged(reading: Reading, thresholds: Mapping[str, Thresholds]) -> Reading:
     reasons = [
         _reason(metric, status, threshold)
         for metric, status, threshold in verdicts
-        if status is worst and threshold is not None
+        if status is worst and threshold is not None and metric.name != _SELF_TOLD
     ]
-    return replace(reading, status=worst, summary="; ".join([*reasons, reading.summary]))
+    limits = [
+        f"{status.word} {_ends(metric, threshold)}"
+        for metric, status, threshold in verdicts
+        if status is worst and threshold is not None and metric.name == _SELF_TOLD
+    ]
+    return replace(reading, status=worst, summary="; ".join([*reasons, reading.summary, *limits]))
 
 
 def _reason(metric: Metric, status: Status, threshold: Threshold) -> str:
     """Number and limit in words: `response time 1.92 s, warning above 0.5 s`."""
-    low, high = quantity(threshold.low, metric.unit), quantity(threshold.high, metric.unit)
-    if threshold.inside:
-        ends = (
-            f"up to {high}" if threshold.low == -math.inf
-            else f"from {low}" if threshold.high == math.inf
-            else f"from {low} to {high}"
-        )  # fmt: skip
-    else:
-        ends = f"above {high}" if metric.value > threshold.high else f"below {low}"
     value = quantity(metric.value, metric.unit)
-    if value in (low, high) and metric.value not in (threshold.low, threshold.high):
+    limits = (quantity(threshold.low, metric.unit), quantity(threshold.high, metric.unit))
+    if value in limits and metric.value not in (threshold.low, threshold.high):
         value = f"{metric.value!r} {metric.unit}".rstrip()  # rounded, it would read as the limit itself
-    return f"{metric.name.replace('_', ' ')} {value}, {status.word} {ends}"
+    return f"{metric.name.replace('_', ' ')} {value}, {status.word} {_ends(metric, threshold)}"
+
+
+def _ends(metric: Metric, threshold: Threshold) -> str:
+    """The end of the range that the value is beyond: `above 0.5 s`, `below 14 d`, `from 10 to 20`."""
+    low, high = quantity(threshold.low, metric.unit), quantity(threshold.high, metric.unit)
+    if not threshold.inside:
+        return f"above {high}" if metric.value > threshold.high else f"below {low}"
+    if threshold.low == -math.inf:
+        return f"up to {high}"
+    return f"from {low}" if threshold.high == math.inf else f"from {low} to {high}"
 
 
 def _clean(reading: Reading) -> Reading:

@@ -219,3 +219,12 @@ def test_the_time_left_counts_down() -> None:
             return left
 
     assert asyncio.run(run()) == [2, 1, 0, 0]
+
+
+def test_a_percentage_that_the_summary_tells_is_followed_by_its_limit_alone() -> None:
+    reading = Reading(
+        status=Status.OK, summary="Disk / is 91 % full", metrics=(Metric(name="percent", value=91.2, unit="%"),)
+    )
+    limits = Thresholds(warning=Threshold.parse("85"), critical=Threshold.parse("95"))
+    found = probe_once(Gives(reading=reading), thresholds={"percent": limits})
+    assert found.summary == "Disk / is 91 % full; warning above 85 %"
