@@ -118,6 +118,8 @@ class Appender:
             self._is_closed = True
         self._room.stop()
         with self._flushing:
+            while self.waiting_rows:
+                self._flush()
             self._journal.close()
 
     def append(self, rows: Sequence[Row]) -> list[int]:

@@ -81,27 +81,43 @@ class ResultColumns:
 
     def results(self) -> list[Result]:
         """The same rows as values."""
-        return [self.result(row) for row in range(len(self))]
-
-    def result(self, row: int) -> Result:
-        """One row as a value."""
-        return Result(
-            check_id=self.check_ids[row],
-            at=datetime.fromtimestamp(self.at_s[row], UTC),
-            status=Status(self.statuses[row]),
-            summary=self.summaries[row],
-            duration_s=self.durations_s[row],
-            covers_s=self.covers_s[row],
-            trigger=self.triggers[row],
-            by=self.by[row],
-            worker=self.workers[row],
-            metrics=self.metrics[row],
-            detail=self.details.get(row, _NO_DETAIL),
-            id=self.ids[row],
-        )
+        instants = [datetime.fromtimestamp(at_s, UTC) for at_s in self.at_s]
+        details = [self.details.get(row, _NO_DETAIL) for row in range(len(self))]
+        return [
+            Result(
+                id=row_id,
+                check_id=check_id,
+                at=at,
+                status=_STATUSES[number],
+                summary=summary,
+                duration_s=duration_s,
+                covers_s=covers_s,
+                trigger=trigger,
+                by=by,
+                worker=worker,
+                metrics=metrics,
+                detail=detail,
+            )
+            for row_id, check_id, at, number, summary, duration_s, covers_s, trigger, by, worker, metrics, detail in zip(
+                self.ids,
+                self.check_ids,
+                instants,
+                self.statuses,
+                self.summaries,
+                self.durations_s,
+                self.covers_s,
+                self.triggers,
+                self.by,
+                self.workers,
+                self.metrics,
+                details,
+                strict=True,
+            )
+        ]
 
 
 _NO_DETAIL = Detail()
+_STATUSES = tuple(sorted(Status))  # by number
 
 
 class History(Protocol):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from math import isfinite
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -24,13 +23,10 @@ from dashboard.errors import StoreError, StoreFull
 from dashboard.storage.files import Files
 from dashboard.storage.journal import Journal, SoundLines, frame, generations, path_of
 from dashboard.storage.quarantine import Quarantine
+from dashboard.storage.recording import STRICT, JsonObject, Operation, Recording, TableView, refuse_not_finite
 from dashboard.storage.room import Room
 
-JsonObject = dict[str, Any]  # any JSON values
-Operation = tuple[Any, ...]  # ("put", table, id, document), ("cut", table, id), ("make" | "drop", table)
-
 SNAPSHOT = ".snap.json"
-_STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +54,7 @@ class JournaledStorage(Storage):
         self.lock = threading.RLock()
         self.sequence = 0  # of the last commit
         self._next_sequence = 1
+        self._is_closed = True
 
     @property
     def fault(self) -> str:
@@ -78,6 +75,7 @@ class JournaledStorage(Storage):
             if generation == journals[-1][0]:
                 self._journal.resume(generation, lines.good_end)
         self._journal.generation = max(self._journal.generation, snapshot - 1)
+        self._is_closed = False
 
     def read(self) -> dict[str, dict[str, JsonObject]] | None:
         """All tables, as TinyDB keeps them; the outer two levels are copies."""
@@ -95,11 +93,12 @@ class JournaledStorage(Storage):
     def close(self) -> None:
         """Close the file; idempotent."""
         with self.lock:
+            self._is_closed = True
             self._journal.close()
 
     def table(self, name: str) -> Mapping[str, JsonObject]:
         """A live view of one table, empty when there is none."""
-        return _View(self._tables.get(name, {}))
+        return TableView(self._tables.get(name, {}))
 
     def has_table(self, name: str) -> bool:
         """Whether there is such a table, empty or not."""
@@ -112,10 +111,12 @@ class JournaledStorage(Storage):
         """
         if not operations:
             return
-        _refuse_not_finite(operations)
+        refuse_not_finite(operations)
         with self.lock:
+            if self._is_closed:
+                raise StoreError(f"{self._directory}: the store is closed")
             # A number is never used again: what failed may still be in an abandoned file.
-            payload = orjson.dumps({"seq": self._next_sequence, "ops": operations}, option=_STRICT)
+            payload = orjson.dumps({"seq": self._next_sequence, "ops": operations}, option=STRICT)
             self._next_sequence += 1
             self._write(frame(payload), wait=wait)
             self._replay(orjson.loads(payload))
@@ -124,15 +125,15 @@ class JournaledStorage(Storage):
         self._room.regained()
 
     def _write(self, line: bytes, *, wait: bool) -> None:
-        for attempt in range(1_000_000_000):
+        may_try_again = True
+        while True:
             try:
-                self._journal.commit(line)
+                return self._journal.commit(line)
             except StoreFull as error:
-                if attempt and not wait:
+                if not may_try_again:
                     raise
                 self._room.make(error)
-            else:
-                return
+                may_try_again = wait
 
     def _replay(self, line: JsonObject) -> None:
         """Take over what a line says, unless the snapshot has it, or an abandoned file had it before."""
@@ -196,84 +197,6 @@ class JournaledStorage(Storage):
         return 0
 
 
-class _View(Mapping[str, JsonObject]):
-    """A table as it is, readable while it changes: one look-up sees the newest, an iteration one moment."""
-
-    def __init__(self, table: dict[str, JsonObject]) -> None:
-        self._table = table
-
-    def __getitem__(self, key: str) -> JsonObject:
-        return self._table[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._table
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table.copy())
-
-    def __len__(self) -> int:
-        return len(self._table)
-
-    def items(self) -> ItemsView[str, JsonObject]:
-        return self._table.copy().items()
-
-
-class _Recording(MutableMapping[int, JsonObject]):
-    """A table that TinyDB's updaters may change at will: it hands out copies and knows afterwards what was changed."""
-
-    def __init__(self, table: Mapping[str, JsonObject]) -> None:
-        self._table = table
-        self._copies: dict[int, JsonObject] = {}
-        self._removed: set[int] = set()  # stored ones; those of them that came back are in the copies
-
-    def __getitem__(self, key: int) -> JsonObject:
-        if key not in self._copies:
-            if key in self._removed:
-                raise KeyError(key)
-            self._copies[key] = _copy(self._table[str(key)])
-        return self._copies[key]
-
-    def __setitem__(self, key: int, document: JsonObject) -> None:
-        self._copies[key] = document
-
-    def __delitem__(self, key: int) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._copies.pop(key, None)
-        if str(key) in self._table:
-            self._removed.add(key)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._copies or (key not in self._removed and str(key) in self._table)
-
-    def __iter__(self) -> Iterator[int]:
-        kept = [key for key in map(int, self._table) if key not in self._removed]
-        yield from kept
-        yield from (key for key in list(self._copies) if key in self._removed or str(key) not in self._table)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def clear(self) -> None:
-        self._copies.clear()
-        self._removed = set(map(int, self._table))
-
-    def operations(self, name: str) -> list[Operation]:
-        """What must be done to the table so that it is as this one is now."""
-        cuts: list[Operation] = [("cut", name, str(key)) for key in map(int, self._table) if key in self._removed]
-        puts: list[Operation] = [
-            ("put", name, str(key), document) for key, document in self._copies.items() if self._is_changed(key)
-        ]
-        return cuts + puts
-
-    def _is_changed(self, key: int) -> bool:
-        """By its JSON: to Python 1, 1.0 and True are equal."""
-        stored = None if key in self._removed else self._table.get(str(key))
-        document = self._copies[key]
-        _refuse_not_finite(document)
-        return stored is None or orjson.dumps(stored) != orjson.dumps(document, option=_STRICT)
-
-
 class DocumentTable(Table):
     """A TinyDB table whose writes cost what they change, not what is stored."""
 
@@ -294,7 +217,7 @@ class DocumentTable(Table):
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._journaled.lock:
-            recording = _Recording(self._journaled.table(self.name))
+            recording = Recording(self._journaled.table(self.name))
             updater(recording)
             made: list[Operation] = [] if self._journaled.has_table(self.name) else [("make", self.name)]
             self._journaled.commit(made + recording.operations(self.name))
@@ -332,24 +255,3 @@ class Database(TinyDB):
         for name in self.tables():
             self.drop_table(name)
         self._tables.clear()
-
-
-def _copy(value: Any) -> Any:  # any JSON value
-    if isinstance(value, dict):
-        return {key: _copy(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_copy(each) for each in value]
-    return value
-
-
-def _refuse_not_finite(value: object) -> None:
-    """NaN and infinity would come back from JSON as null."""
-    if isinstance(value, float):
-        if not isfinite(value):
-            raise ValueError(f"{value} cannot be stored: numbers must be finite")
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            _refuse_not_finite(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            _refuse_not_finite(each)

@@ -7,6 +7,7 @@ import errno
 import os
 from pathlib import Path
 
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -23,7 +24,7 @@ class Files:
 
     def sync(self, descriptor: int) -> None:
         """Wait until the file's data and size are on the disk."""
-        os.fdatasync(descriptor)
+        _sync(descriptor)
 
     def truncate(self, descriptor: int, size_bytes: int) -> None:
         """Cut the file to that size."""
@@ -31,7 +32,10 @@ class Files:
 
     def allocate(self, descriptor: int, size_bytes: int) -> None:
         """Make the file that long with blocks that are really its own."""
-        os.posix_fallocate(descriptor, 0, size_bytes)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, size_bytes)
+        else:  # macOS
+            os.pwrite(descriptor, bytes(size_bytes), 0)
 
     def rename(self, source: Path, target: Path) -> None:
         """Put the source in the target's place at once."""

@@ -28,6 +28,7 @@ class Room:
 
     def prepare(self) -> None:
         """Set the reserve aside where there is none; a disk too full for it is no reason not to start."""
+        self._stopping.clear()
         with self._lock:
             if not self._set_aside():
                 self.trouble = f"{self._reserve.parent}: the disk is nearly full; free some room"

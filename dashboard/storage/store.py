@@ -13,12 +13,13 @@ from dashboard.errors import StoreError, StoreUnavailable
 from dashboard.model import CheckState, Incident, Result, StoreHealth
 from dashboard.storage.appender import Appender, Limits
 from dashboard.storage.base import History, ResultColumns
-from dashboard.storage.documents import Database, JournaledStorage, Operation
+from dashboard.storage.documents import Database, JournaledStorage
 from dashboard.storage.files import Files
 from dashboard.storage.journal import generations
 from dashboard.storage.lock import Lock
 from dashboard.storage.parts import JournalPart
 from dashboard.storage.quarantine import Quarantine
+from dashboard.storage.recording import Operation
 from dashboard.storage.records import (
     document_of_incident,
     document_of_state,
@@ -133,7 +134,7 @@ class TinyStore(TimelineHistory):
     def open(self) -> None:
         """See Store."""
         try:
-            for name in ("documents", "results", "quarantine"):
+            for name in ("", "documents", "results", "quarantine"):
                 (self._directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock.take()
             self._room.prepare()

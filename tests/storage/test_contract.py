@@ -14,6 +14,7 @@ from fakes import FakeClock
 from storage.samples import START_AT, make_result, make_results
 
 from checks.base import Clock, Detail, Status
+from dashboard.errors import StoreError
 from dashboard.model import CheckState, Incident
 from dashboard.storage.appender import Limits
 from dashboard.storage.base import Store
@@ -367,6 +368,14 @@ def test_health_counts_the_rows(store: Store, reopened: Callable[[], Store]) -> 
         assert health.size_bytes > 35 * 100
 
 
-def test_closing_twice_is_fine(store: Store) -> None:
+def test_a_closed_store_takes_nothing_more(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(3))
     store.close()
     store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.append(make_results(1))
+    with pytest.raises(StoreError, match="closed"):
+        store.save(states=[STATE])
+    again = reopened()
+    assert exported(again) == [1, 2, 3]
+    assert again.states() == {}

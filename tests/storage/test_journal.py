@@ -38,10 +38,11 @@ def journal_in(directory: Path) -> Path:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """A directory with a journal of 6 rows."""
-    store = open_store(tmp_path)
+    directory = tmp_path / "data"
+    store = open_store(directory)
     store.append(make_results(6))
     store.close()
-    return tmp_path
+    return directory
 
 
 def test_a_person_can_read_the_lines(written: Path) -> None:
@@ -51,7 +52,7 @@ def test_a_person_can_read_the_lines(written: Path) -> None:
 
 
 def test_directories_and_files_are_for_their_owner_alone(written: Path) -> None:
-    for path in written.rglob("*"):
+    for path in (written, *written.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
