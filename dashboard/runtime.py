@@ -24,7 +24,7 @@ from dashboard.engine.board import LiveBoard
 from dashboard.engine.own import OwnWatch
 from dashboard.engine.pipeline import Pipeline
 from dashboard.engine.runs import RunDesk
-from dashboard.errors import ConfigError, UnknownCheck
+from dashboard.errors import ConfigError, LinkError, UnknownCheck
 from dashboard.logs import JsonLines, start_log
 from dashboard.model import Result, RunPhase, Settings
 from dashboard.prober.supervisor import ProberSupervisor
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 RETAIN_EVERY_S = 3600.0
+STOP_S = 7.0  # for the prober; all of it ends within 10 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ class Watchroom:
     def stop(self) -> None:
         """Let the prober hand over what it has, then close the store; idempotent."""
         self.board.wake()
-        self.prober.stop()
+        self.prober.stop(STOP_S)
         self._store.close()
 
     def tick(self) -> None:
@@ -113,15 +114,18 @@ class Watchroom:
         """Read the configuration again; one that cannot be used is refused, and the last good one runs on."""
         try:
             settings = self._wishes.settings()
+            self.prober.configure(settings.checks, commands_enabled=settings.commands_enabled)
         except ConfigError as error:
             self._refuse(tuple(str(problem) for problem in error.problems))
+            return
+        except LinkError as error:
+            self._refuse((f"the prober cannot take these checks: {error}",))
             return
         difference = config.diff(self.settings, settings)
         for sentence in difference.needs_restart:
             logger.warning(sentence)
         self._log_lines.secrets = _secrets(settings)
         self.pipeline.configure(settings.checks, settings.broken)
-        self.prober.configure(settings.checks, commands_enabled=settings.commands_enabled)
         self.settings = settings
         self._config_problems = difference.needs_restart
         self.board.touch()

@@ -37,9 +37,13 @@ class RunDesk:
                 self._ask(check_id, by)
                 return RunTicket(check_id=check_id, phase=view.run_phase, joined=True, after_id=after_id)
             now_s = self._hold_back(check_id)
-            self._ask(check_id, by)
+            self._board.run_changed(check_id, "queued")  # before asking: a quick run may be over before `ask` returns
+            try:
+                self._ask(check_id, by)
+            except RunRefused:
+                self._board.run_changed(check_id, None)
+                raise
             self._asked_s[check_id] = now_s
-            self._board.run_changed(check_id, "queued")
             return RunTicket(check_id=check_id, phase="queued", joined=False, after_id=after_id)
 
     def result(self, ticket: RunTicket, timeout_s: float) -> Result | None:

@@ -88,3 +88,10 @@ def test_refusal_by_a_prober_that_is_down_does_not_hold_the_next_wish_back(rig):
         rig.desk.request("a", "local")
     rig.is_down = False
     assert rig.desk.request("a", "local").joined is False
+
+
+def test_run_that_is_over_before_asking_returns_does_not_stay_queued(rig):
+    rig.desk._ask = lambda check_id, by: rig.answer(trigger="manual", by=by)
+    ticket = rig.desk.request("a", "local")
+    assert rig.board.check("a").run_phase is None
+    assert rig.desk.result(ticket, 0).by == "local"
