@@ -102,7 +102,7 @@ class Pictures:
 
 def paint(board: BoardView, asked: Filter, before: Picture | None = None) -> Picture:
     """The board under the filter; `before` is the last picture of the same filter, if it is still known."""
-    shown = [view for view in board.checks if asked.matches(view)]
+    shown = [view for view in board.checks if asked.matches(view)] if asked.terms else list(board.checks)
     problems = tuple(sorted((view for view in shown if words.is_problem(view)), key=_urgency))
     groups = _groups(shown)
     same_boot = before is not None and before.board.boot == board.boot
