@@ -106,7 +106,7 @@ BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{
         ("a: &a x\nb: [" + "*a, " * 65 + "]", "too complex: more than 64 aliases; use `defaults:` instead"),
         ("a: &a [" + "x," * 50_001 + "]\nb: [*a, *a]", "too complex"),
         ("[" * 33 + "]" * 33, "too complex: nested deeper than 32 levels"),
-        ("&" * 1_000_000, "not valid YAML"),
+        ("[" + "&" * 1_000_000, "not valid YAML"),
         ("a: " + ">" * 1_000_000 + "\n b", "not valid YAML"),
         ("[" * 1_000_000, "too complex: nested deeper than 32 levels"),
         ("{a: " * 40, "too complex: nested deeper than 32 levels"),
