@@ -253,7 +253,7 @@ def test_check_ids_names_every_check_with_results(store: Store, reopened: Callab
 
 
 def test_a_hostile_check_id_is_not_mistaken_for_another(store: Store) -> None:
-    misleading = make_result(3, check_id="a", detail=Detail(facts={"check_id": "b"}))
+    misleading = make_result(3, check_id="a", detail=Detail(facts={"check_id": "b", "a": "b"}))
     store.append([misleading, make_result(4, check_id='a","b'), make_result(5, check_id="b")])
     store.append(make_results(40))
     assert [result.summary for result in store.last("b", 5)] == ["result number 5"]

@@ -67,7 +67,7 @@ def test_answers_are_the_same_from_memory_from_files_and_after_a_restart(
     in_memory.open()
     for first in range(0, 500, 20):
         for each in (store, in_memory):
-            each.append(make_results(20, first=first))
+            each.append([make_result(first, summary="long " * 900), *make_results(19, first=first + 1)])
     expected = answers(in_memory)
     assert in_memory.health().rows_in_memory == 500
     assert store.health().rows_in_memory < 260
