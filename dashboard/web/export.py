@@ -57,7 +57,7 @@ def download() -> Response:
 @blueprint.get("/exports")
 def form() -> Response:
     """The form with its preview: a page, or the inside of a dialog for htmx."""
-    values = _with_preset(request.args)
+    values = _values(request.args)
     template = "partials/export_dialog.html" if request.htmx else "export.html"
     return respond(render_template(template, form=values, preview=_preview(values), **_choices()))
 
@@ -65,7 +65,7 @@ def form() -> Response:
 @blueprint.get("/exports/preview")
 def preview() -> Response:
     """What the form would export, row by row; a fault in it is said where the rows would be."""
-    return respond(render_template("partials/export_preview.html", preview=_preview(_with_preset(request.args))))
+    return respond(render_template("partials/export_preview.html", preview=_preview(_values(request.args))))
 
 
 def _choices() -> dict[str, object]:
@@ -79,10 +79,11 @@ def _choices() -> dict[str, object]:
     }
 
 
-def _with_preset(args: MultiDict[str, str]) -> MultiDict[str, str]:
-    """The form's values with the range that its preset button asked for."""
+def _values(args: MultiDict[str, str]) -> MultiDict[str, str]:
+    """The form's values: lists taken apart, and with the range that a preset button asked for."""
     form = args.copy()
-    form.pop("csrf_token", None)
+    for name in ("status", "columns"):
+        form.setlist(name, [each.strip() for value in args.getlist(name) for each in value.split(",")])
     preset = form.pop("range", "")
     if preset in dict(PRESETS):
         form["from"] = "" if preset == "all" else preset

@@ -127,6 +127,12 @@ def test_for_htmx_the_form_is_a_dialog(client: FlaskClient) -> None:
     assert 'name="check" value="shop" checked' in answer.text
 
 
+def test_a_list_in_one_value_ticks_every_box_that_it_names(client: FlaskClient) -> None:
+    page = client.get("/exports?status=critical,unknown&columns=at,status").text
+    ticked = re.findall(r'name="(?:status|columns)" value="(\w+)" checked', page)
+    assert ticked == ["critical", "unknown", "at", "status"]
+
+
 def test_a_preset_fills_the_range(client: FlaskClient) -> None:
     page = client.get("/exports?from=2026-01-01&to=2026-02-01&range=-7d").text
     assert 'name="from" value="-7d"' in page
