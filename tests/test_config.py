@@ -173,6 +173,17 @@ def test_a_fault_outside_of_checks_stops_the_file(text, fault):
     assert not others
 
 
+def test_a_check_without_id_does_not_take_an_id():
+    assert len(problems("checks: [{type: prober}, {id: None, type: prober}]")) == 1
+
+
+def test_a_message_is_one_printable_line_whatever_a_key_holds():
+    (fault,) = problems('checks: [{id: a, type: prober, "\\e[2J\\n' + "x" * 900 + '": 1}]')
+    assert fault.isprintable()
+    assert "\\x1b[2J\\n" in fault
+    assert len(fault) < 1100  # and what follows is cut
+
+
 def test_sections_without_content_count_as_not_there():
     settings = read("server:\ndefaults:\nretention:\ncommands:\nchecks: []")
     assert settings == Settings(source=settings.source)

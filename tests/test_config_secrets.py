@@ -164,6 +164,20 @@ def test_a_faulty_value_that_is_secret_is_not_quoted(options):
     assert caught.value.problems
 
 
+@pytest.mark.parametrize(
+    "check", ["{id: '${TOKEN} x', type: prober}", "{id: a, type: '${TOKEN}'}", "{id: '${TOKEN}', type: x}"]
+)
+def test_a_secret_as_id_or_type_is_not_quoted(check):
+    with pytest.raises(ConfigError) as caught:
+        read(f"checks: [{check}]", TOKEN=CANARY)
+    assert CANARY not in str(caught.value)
+
+
+def test_a_secret_in_the_name_of_a_broken_check_is_masked():
+    broken = broken_of("body: '${NOPE}', name: 'API ${TOKEN}', group: '${TOKEN}'", TOKEN=CANARY)
+    assert (broken.name, broken.group) == ("API ***", "***")
+
+
 def test_a_secret_outside_of_checks_is_not_quoted():
     with pytest.raises(ConfigError) as caught:
         read("server: {zone: '${TOKEN}', host: '${TOKEN} x', port: '${TOKEN}'}\nchecks: []", TOKEN=CANARY)

@@ -27,6 +27,7 @@ from dashboard.model import Server, Settings
 __all__ = ["DEFAULT_FILE", "Difference", "default_settings", "diff", "load", "parse"]
 
 DEFAULT_FILE = Path("watchroom.yaml")
+_LONGEST_MESSAGE = 1000
 
 Keys = TypeVar("Keys", bound=Section)
 
@@ -62,7 +63,7 @@ def load(
     if fault := _exposure(server):
         problems.append(Problem(message=fault, line=line if host is None else 0))
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line), source=str(path or ""))
+        raise _refusal(problems, path)
     return replace(settings, server=server, data=data or settings.data)
 
 
@@ -70,7 +71,7 @@ def parse(text: str, *, source: Path, environ: Mapping[str, str], is_writable_by
     """The settings that a text makes, as if it stood in the source. Raises ConfigError."""
     settings, _, problems = _read(text, source, environ, is_writable_by_others)
     if problems:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line), source=str(source))
+        raise _refusal(problems, source)
     return settings
 
 
@@ -115,7 +116,8 @@ def _top_problems(tree: YamlMapping) -> list[Problem]:
     known = FileKeys.model_fields
     problems = [
         Problem(message=f"{key}: unknown key{did_you_mean(key, known)}", line=tree.line_of(key))
-        for key in tree.keys() - known.keys()
+        for key in tree
+        if key not in known
     ]
     if not isinstance(tree.get("checks"), YamlSequence):
         fault = "checks: must be a list, one `- ` a check" if tree.get("checks") is not None else "checks: is required"
@@ -140,6 +142,17 @@ def _section(tree: YamlMapping, name: str, model: type[Keys], problems: list[Pro
         secrets = {secret for filled in filled_in(values) for secret in filled.secrets}
         problems += problems_of(error, values, (model,), prefix=f"{name}: ", secrets=secrets, leave_out=faults)
         return model()
+
+
+def _refusal(problems: list[Problem], source: Path | None) -> ConfigError:
+    """All of the problems in the order of their lines, each one printable line: keys may hold anything."""
+    tidy = [replace(problem, message=_printable(problem.message)) for problem in problems]
+    return ConfigError(sorted(tidy, key=lambda problem: problem.line), source=str(source or ""))
+
+
+def _printable(text: str) -> str:
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[:_LONGEST_MESSAGE]}..."
 
 
 def _exposure(server: Server) -> str:

@@ -13,7 +13,7 @@ from checks.base import Probe, Thresholds
 from dashboard.config.durations import duration_text
 from dashboard.config.faults import did_you_mean, problems_of
 from dashboard.config.models import CheckKeys, SharedKeys
-from dashboard.config.secrets import filled_in, longest_first, open_secrets, secrets_of
+from dashboard.config.secrets import filled_in, longest_first, mask, open_secrets, secrets_of
 from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.errors import Problem
@@ -63,7 +63,8 @@ def read_checks(entries: YamlSequence, rules: Rules) -> CheckList:
             fault = f"id: is already used on line {lines[check_id]}: each check needs its own"
             found.problems.append(reader.problem(fault, "id"))
             continue
-        lines[str(check_id)] = entry.line_of("id")
+        if isinstance(check_id, str):
+            lines[check_id] = entry.line_of("id")
         if isinstance(check, Check):
             found.checks.append(check)
         elif check is not None:
@@ -80,16 +81,17 @@ class _Entry:
         self.problems: list[Problem] = []
         given = entry.get("id")
         self.check_id = given if isinstance(given, str) else ""
-        self.title = f"check {self.check_id[:64]!r}: " if self.check_id else f"check {position + 1}: "
+        self.secrets = {secret for filled in filled_in(entry) for secret in filled.secrets}
+        name = mask(repr(self.check_id[:64]), self.secrets) if self.check_id else position + 1
+        self.title = f"check {name}: "
         self.faults: dict[str, str] = {}  # {key: why its value cannot be had right now}
-        self.secrets: set[str] = set()
 
     def read(self) -> Check | BrokenCheck | None:
         """The check; None where there are problems."""
         probe_class = self._probe_class()
         own = {key: value for key, value in self.entry.items() if key in _OWN}
         options = dict(self._options(probe_class))
-        self.secrets = {text for filled in filled_in([own, options]) for text in filled.secrets}
+        self.secrets.update(secret for filled in filled_in(options) for secret in filled.secrets)
         self._find_faults(own, options)
         tops = (CheckKeys, probe_class) if probe_class else (CheckKeys,)
         keys = self._validated(CheckKeys, own, tops)
@@ -106,7 +108,8 @@ class _Entry:
 
     def problem(self, message: str, key: str) -> Problem:
         """The problem of that key."""
-        return Problem(message=f"{self.title}{message}", line=self.entry.line_of(key), check_id=self.check_id)
+        words = mask(message, self.secrets)
+        return Problem(message=f"{self.title}{words}", line=self.entry.line_of(key), check_id=self.check_id)
 
     def _probe_class(self) -> type[Probe] | None:
         """The probe that `type` names; a fault where it names none."""
@@ -165,10 +168,10 @@ class _Entry:
         tags = self.entry.get("tags", self.rules.defaults.tags)
         return BrokenCheck(
             id=self.check_id,
-            name=str(self._plain("name") or self.check_id),
+            name=mask(str(self._plain("name") or self.check_id), self.secrets),
             type=str(self.entry["type"]),
             fault="; ".join(f"{key}: {fault}" for key, fault in self.faults.items()),
-            group=str(self._plain("group") or self.rules.defaults.group),
+            group=mask(str(self._plain("group") or self.rules.defaults.group), self.secrets),
             tags=tuple(str(tag) for tag in tags) if "tags" not in self.faults else (),
         )
 

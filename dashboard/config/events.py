@@ -46,7 +46,9 @@ _PARSER_FAULTS = (ValueError, ArithmeticError, LookupError, AttributeError, Type
 
 # Where the two parsers were seen to differ: tabs in plain text, line ends of other kinds, anchors with a colon, marks of
 # documents, block texts that begin with an empty line.
-_READ_DIFFERENTLY = re.compile(r"[\t\x85\u2028\u2029]|\r(?!\n)|[&*][^\s&*]*:|(?:^|\n)\.\.\.|\n---|[|>][^\n|>]*\n *\r?(?:\n|$)")
+_READ_DIFFERENTLY = re.compile(
+    r"[\t\x85\u2028\u2029]|\r(?!\n)|[&*][^\s&*]*:|(?:^|\n)\.\.\.|\n---|[|>][^\n|>]*\n *\r?(?:\n|$)"
+)
 
 
 class BadYaml(Exception):

@@ -189,9 +189,10 @@ class _Builder:
             if not isinstance(other, Mapping):
                 self._fault("`<<` takes an alias of a mapping, or a list of such", line)
                 continue
-            for key in other.keys() - container.keys():
-                container[key] = other[key]
-                container.lines[key] = line
+            for key, inherited in other.items():
+                if key not in container:
+                    container[key] = inherited
+                    container.lines[key] = line
 
     def _awaits_key(self) -> bool:
         return self._keys[-1] is None and isinstance(self._open[-1][0], Mapping)
