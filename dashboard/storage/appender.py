@@ -237,12 +237,16 @@ class Appender:
         self._trim_memory()
 
     def _trim_memory(self) -> None:
-        """Let memory keep its limits: what is recent and does not fit is still found fast."""
-        recents = recent(self._timeline.parts, self._limits.memory_s)
-        held = worth_holding(recents, self._limits.memory_rows)
-        for part in self._timeline.parts:
+        """Let memory keep its limits: what does not fit and is read at every start is still found fast.
+
+        Twice the age, because the newest 40 results of an hourly check reach back that far.
+        """
+        parts = self._timeline.parts
+        held = worth_holding(recent(parts, self._limits.memory_s), self._limits.memory_rows)
+        read_often = recent(parts, 2 * self._limits.memory_s)
+        for part in parts:
             if part not in held and part is not self._active:
-                part.evict(is_recent=part in recents)
+                part.evict(is_recent=part in read_often)
         self._rows_held = self._timeline.rows_in_memory
 
     def _unlink(self, gone: Sequence[Part]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fakes import FakeClock
 from storage.samples import START_AT, make_result, make_results
 
-from checks.base import Status
+from checks.base import Detail, Status
 from dashboard.errors import StoreLocked, StoreUnavailable
 from dashboard.model import Result
 from dashboard.storage.appender import Limits
@@ -165,6 +165,13 @@ def test_a_reading_answers_everything_a_store_answers(tmp_path: Path, recorded: 
         assert reading.last(check_id, 30, bad_only=True) == recorded.last(check_id, 30, bad_only=True)
         assert reading.between(check_id, start_at, end_at) == recorded.between(check_id, start_at, end_at)
     assert list(reading.export(statuses=[Status.CRITICAL])) == list(recorded.export(statuses=[Status.CRITICAL]))
+
+
+def test_a_reading_takes_no_evidence_for_a_check(tmp_path: Path, recorded: TinyStore) -> None:
+    misleading = make_result(3, check_id="a", detail=Detail(facts={"check_id": "b", "more": "text"}))
+    recorded.append([misleading, make_result(4, check_id="b")])
+    reading = TinyStore.reading(tmp_path, FakeClock(START_AT))
+    assert [result.summary for result in reading.last("b", 9)] == ["result number 4"]
 
 
 def test_a_reading_changes_nothing_and_stands_a_torn_tail(tmp_path: Path, recorded: TinyStore) -> None:
