@@ -123,7 +123,7 @@ def _refuse_foreign_write() -> None:
 
 def _machine(token: str) -> str:
     if not _same(token, current_app.config.get(TOKEN_KEY) or ""):
-        raise Unauthorized("the token is not this server's; it is in the data directory's server file")
+        raise Unauthorized("the token is not this server's; it is in server.json in the data directory")
     person = request.headers.get("X-Watchroom-By", "")
     if not person:
         return "cli"

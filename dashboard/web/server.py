@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 import threading
 
@@ -18,6 +19,7 @@ from dashboard.web.services import KEY
 THREADS = 256
 LARGEST_HEADER_BYTES = 65536
 MOST_CONNECTIONS = 2000  # 1,000 viewers with two connections each; waitress would stop at 100
+OTHER_FILES = 256  # descriptors that the store, the log and the prober may need
 BUFFERED_BYTES = 256 * 1024  # a writer waits while its reader is this far behind
 SPILLED_BYTES = 8 * 1024 * 1024  # hardly ever reached: waitress would go on in a file
 DRAIN_S = 4.0
@@ -42,7 +44,7 @@ class WebServer:
             threads=THREADS,
             channel_request_lookahead=1,  # so that a reader who leaves is noticed while the answer is written
             asyncore_use_poll=True,
-            connection_limit=MOST_CONNECTIONS,
+            connection_limit=_room_for_connections(),
             max_request_header_size=LARGEST_HEADER_BYTES,
             max_request_body_size=LARGEST_BODY_BYTES,
             outbuf_high_watermark=BUFFERED_BYTES,
@@ -81,6 +83,16 @@ class WebServer:
             wasyncore.loop(timeout=30.0, use_poll=True, map=self._sockets, count=1)
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()  # wakes whoever still writes to it
+
+
+def _room_for_connections() -> int:
+    """How many connections may be open. Without a descriptor left, waitress would try to accept in an endless loop."""
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, max(64, soft - OTHER_FILES))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -257,6 +258,13 @@ def test_any_text_reads_back_from_csv(summaries: list[str]) -> None:
 )
 def test_the_file_name_says_dataset_range_and_zone(params: dict[str, Any], name: str) -> None:
     assert export.file_name(parse(**params)) == name
+
+
+def test_the_docs_name_every_parameter_and_column() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    rows = [line.split("|")[1] for line in docs.splitlines() if line.startswith("| `")]
+    named = [name.strip(" `") for row in rows for name in row.split(",")]
+    assert sorted(named) == sorted([*export.PARAMETERS, *export.COLUMNS])
 
 
 def test_stopping_early_closes_what_the_history_opened() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import resource
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ from dashboard import create_app
 from dashboard.errors import WatchroomError
 from dashboard.storage.base import ResultColumns
 from dashboard.web.configuration import Test
-from dashboard.web.server import WebServer
+from dashboard.web.server import MOST_CONNECTIONS, OTHER_FILES, WebServer
 
 DEADLINE_S = 10.0
 
@@ -191,6 +192,18 @@ def test_headers_and_bodies_beyond_measure_are_cut_off() -> None:
         connection.endheaders()
         assert connection.getresponse().status == 413
         connection.close()
+
+
+def test_connections_never_take_the_last_descriptors() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
+    try:
+        with serving(app_over(FakeServices())) as server:
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            assert soft == min(MOST_CONNECTIONS + OTHER_FILES, before[1])
+            assert server._server.adj.connection_limit <= soft - OTHER_FILES
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_more_connections_than_threads_are_served() -> None:
