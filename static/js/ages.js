@@ -33,12 +33,21 @@ const Ages = (() => {
     return Object.fromEntries(parts.formatToParts(instant).map((part) => [part.type, part.value]));
   }
 
+  // each element remembers until when its text holds: thousands of them cost a comparison a second
   function grow(root) {
     const at = now();
     for (const time of root.querySelectorAll("time[data-age]")) {
-      const node = time.firstChild;
-      const text = span((at - Date.parse(time.dateTime)) / 1000);
-      if (node && node.nodeValue !== text) node.nodeValue = text;
+      if (time.knownAs !== time.dateTime) {
+        time.knownAs = time.dateTime;
+        time.beganMs = Date.parse(time.dateTime);
+        time.holdsUntilMs = 0;
+      }
+      if (at < time.holdsUntilMs) continue;
+      const whole = Math.max(0, Math.floor((at - time.beganMs) / 1000));
+      const step = whole < 60 ? 1 : whole < 86400 ? 60 : 3600;
+      time.holdsUntilMs = time.beganMs + (Math.floor(whole / step) + 1) * step * 1000;
+      const text = span(whole);
+      if (time.firstChild.nodeValue !== text) time.firstChild.nodeValue = text;
     }
   }
 
@@ -57,7 +66,7 @@ const Ages = (() => {
     time.title = `${part.weekday} ${part.day} ${part.month} ${part.year} ${part.hour}:${part.minute}:${part.second}, ${zone}`;
   });
 
-  document.addEventListener("htmx:after:settle", (event) => grow(event.target.parentNode ?? document));
+  document.addEventListener("htmx:after:settle", (event) => grow(event.target));
   document.addEventListener("visibilitychange", tick);
   setInterval(tick, 1000);
   tick();
