@@ -11,8 +11,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 run: $(VENV)/run-ready
 	@exec $(BIN)/python run.py
 
+# Browser tests run apart: Playwright keeps an event loop in its thread, where no other test could start one.
 test: $(VENV)/dev-ready
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -n 2 --ignore=tests/browser
+	@$(BIN)/python -m pytest tests/browser
+endif
 
 lint: $(VENV)/dev-ready
 	@$(BIN)/ruff check .

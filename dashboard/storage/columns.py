@@ -82,11 +82,12 @@ class CheckColumns:
                     self.details[position] = detail_of(row["detail"])
 
     def _extend_metrics(self, metrics: Sequence[Mapping[str, float]]) -> None:
+        columns: dict[str, list[float]] | None
         try:  # nearly always a check has the same metrics each time
             columns = {name: [each[name] for each in metrics] for name in self.metrics}
         except KeyError:
-            columns = {}
-        if len(columns) * len(metrics) != sum(map(len, metrics)):
+            columns = None
+        if columns is None or len(columns) * len(metrics) != sum(map(len, metrics)):
             for name in {name for each in metrics for name in each} - self.metrics.keys():
                 self.metrics[name] = array("d", [nan]) * len(self.ids)
             columns = {name: [each.get(name, nan) for each in metrics] for name in self.metrics}
