@@ -85,7 +85,7 @@ def page(check_id: str) -> Response:
     body = render_template(
         "check.html",
         **_shown(view, asked, at),
-        uptimes=uptime_bars(view, columns, asked.period, zone, at),
+        uptimes=uptime_bars(view, lambda: columns, asked.period, zone, at),
         panels=panels,
         numbers=[each for panel in panels for each in metrics.numbers(panel, first=first)],
         fault=fault,
@@ -106,7 +106,8 @@ def live(check_id: str) -> Response:
     if request.ptag == tag:
         return respond(status=304, ptag=tag)
     asked = _asked(view, at, zone)
-    uptimes = uptime_bars(view, _columns(view, asked.period), asked.period, zone, at) if asked.period.is_live else []
+    period = asked.period
+    uptimes = uptime_bars(view, lambda: _columns(view, period), period, zone, at) if period.is_live else []
     return respond(render_template("partials/check_live.html", **_shown(view, asked, at), uptimes=uptimes), ptag=tag)
 
 

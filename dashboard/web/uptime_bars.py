@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -37,13 +37,16 @@ class UptimeBar:
 
 
 def uptime_bars(
-    view: CheckView, columns: ResultColumns, period: Period, zone: tzinfo, now: datetime
+    view: CheckView, read: Callable[[], ResultColumns], period: Period, zone: tzinfo, now: datetime
 ) -> list[UptimeBar]:
-    """The bar of the period, then that of the last 24 hours where the period is another. Empty for a check without results."""
+    """The bar of the period, then that of the last 24 hours where the period is another. Empty for a check without results.
+
+    The check's view holds its day; `read` gives the results of any other period.
+    """
     if view.result is None:
         return []
     day = [_bar("24 h", view.uptime, view.bar, zone, now, is_live=True)] if view.uptime and view.bar else []
-    return day if day and period.name == "24h" else [_of_period(columns, period, zone, now), *day]
+    return day if day and period.name == "24h" else [_of_period(read(), period, zone, now), *day]
 
 
 def _skyline(cells: Sequence[Slot]) -> Markup:

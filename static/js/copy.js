@@ -5,7 +5,7 @@
   const SAID_MS = 1600;
 
   function show(root) {
-    for (const button of root.querySelectorAll("[data-copy], [data-copy-address]")) button.hidden = false;
+    for (const button of root.querySelectorAll("[data-copy-text], [data-copy-address]")) button.hidden = false;
   }
 
   // navigator.clipboard exists only over HTTPS and on localhost
@@ -24,7 +24,7 @@
     const word = button.textContent;
     if (button.dataset.said) return;
     try {
-      await put("copy" in button.dataset ? document.getElementById(button.dataset.copy).textContent : location.href);
+      await put("copyText" in button.dataset ? document.getElementById(button.dataset.copyText).textContent : location.href);
       button.textContent = "Copied";
     } catch {
       button.textContent = "Not copied";
@@ -38,7 +38,7 @@
   }
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy], [data-copy-address]");
+    const button = event.target.closest("[data-copy-text], [data-copy-address]");
     if (button) copy(button);
   });
   // a part that was morphed in comes from the server with its buttons hidden

@@ -200,3 +200,17 @@ def test_it_can_be_read_without_javascript(browser, serve):
     assert services.runs.asked == [("api", "local")]
     expect(page).to_have_url(re.compile("/checks/api"))
     context.close()
+
+
+def test_the_export_dialog_opens_over_the_page_for_this_check_and_its_range(page, serve, faults):
+    open_check(page, serve(well()).url, "?range=1h")
+    page.get_by_role("link", name="Export", exact=True).click()
+    dialog = page.locator("#export-dialog")
+    expect(dialog).to_be_visible()
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name=re.compile("Download")).or_(
+            dialog.get_by_role("link", name=re.compile("Download"))
+        ).click()
+    rows = download.value.path().read_text().splitlines()
+    assert len(rows) == 121
+    assert {row.split(",")[0] for row in rows[1:]} == {"api"}
