@@ -87,11 +87,11 @@ class Pictures:
         self._lock = threading.Lock()
 
     def take(self, board: BoardView, text: str) -> Picture:
-        """The board under the filter. Raises BadFilter."""
+        """The board under the filter, or a newer one that another request has already seen. Raises BadFilter."""
         asked = parse(text)
         with self._lock:
             kept = self._kept.get(asked.text)
-            if kept is None or (kept.board.boot, kept.board.version) != (board.boot, board.version):
+            if kept is None or kept.board.boot != board.boot or kept.board.version < board.version:
                 kept = paint(board, asked, kept)
                 self._kept[asked.text] = kept
             self._kept.move_to_end(asked.text)
@@ -105,8 +105,9 @@ def paint(board: BoardView, asked: Filter, before: Picture | None = None) -> Pic
     shown = [view for view in board.checks if asked.matches(view)] if asked.terms else list(board.checks)
     problems = tuple(sorted((view for view in shown if words.is_problem(view)), key=_urgency))
     groups = _groups(shown)
-    same_boot = before is not None and before.board.boot == board.boot
     bad_at = [view.last_bad.at for view in board.checks if view.last_bad]
+    if before is not None and before.board.boot != board.boot:
+        before = None
     return Picture(
         board=board,
         asked=asked,
@@ -116,11 +117,9 @@ def paint(board: BoardView, asked: Filter, before: Picture | None = None) -> Pic
         groups=groups,
         last_problem_at=max(bad_at, default=None),
         problems_version=before.problems_version
-        if before and same_boot and _ids(before.problems) == _ids(problems)
+        if before and _ids(before.problems) == _ids(problems)
         else board.version,
-        groups_version=before.groups_version
-        if before and same_boot and _shape(before.groups) == _shape(groups)
-        else board.version,
+        groups_version=before.groups_version if before and _shape(before.groups) == _shape(groups) else board.version,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC
 import orjson
 from flask import Blueprint, Response, redirect, render_template
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.wrappers import Response as AnyResponse
 
 from dashboard.errors import BadRequest
@@ -56,9 +57,14 @@ def _wish() -> Wish:
     try:
         return Wish.model_validate_json(request.get_data() or b"{}")
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadRequest(f"{where}: {first['msg']}" if where else f"body: {first['msg']}") from error
+        raise BadRequest(
+            "; ".join(_said(each) for each in error.errors(include_url=False, include_input=False))
+        ) from error
+
+
+def _said(fault: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where or 'body'}: {fault['msg']}"
 
 
 def _run(ids: Sequence[str], wait_s: float, *, is_one: bool) -> AnyResponse:

@@ -17,7 +17,7 @@ from dashboard.engine.filters import parse
 from dashboard.model import BrokenCheck, Server, Slot
 from dashboard.web.configuration import Test
 from dashboard.web.fragments import Fragment, age, bar, slot_status, spark
-from dashboard.web.overview import paint
+from dashboard.web.overview import Pictures, paint
 
 
 def client_of(services: FakeServices):
@@ -292,3 +292,11 @@ def test_the_picture_knows_since_when_its_order_stands():
     services.board.boot = "boot2"
     fourth = paint(services.board.view(), parse(""), third)
     assert fourth.groups_version == services.board.version
+
+
+def test_a_slower_request_never_paints_over_a_newer_picture():
+    services, pictures = checks_with(Status.OK), Pictures()
+    old = services.board.view()
+    services.board.put(services.board.views["c0"])
+    newer = pictures.take(services.board.view(), "")
+    assert pictures.take(old, "") is newer
