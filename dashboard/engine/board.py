@@ -13,7 +13,7 @@ from dashboard.engine.day import SLOT_S, SLOTS, Day, uptime_of
 from dashboard.engine.incidents import unconfirmed
 from dashboard.errors import UnknownCheck
 from dashboard.model import BoardView, BrokenCheck, Check, CheckState, CheckView, Incident, Result, RunPhase
-from dashboard.storage.base import History
+from dashboard.storage.base import History, ResultColumns
 
 SPARK = 40
 
@@ -210,23 +210,39 @@ class LiveBoard:
 def _load(
     check: Check | BrokenCheck,
     history: History,
-    now_at: datetime,
     state: CheckState | None,
     incident: Incident | None,
     units: Mapping[str, str],
 ) -> _Entry:
+    """An entry with its newest results, its day still empty."""
     entry = _Entry(check=check, version=0, state=state, incident=incident, units=dict(units))
     newest = history.last(check.id, SPARK)
-    if not newest:
-        return entry
-    reach_s = SLOTS * SLOT_S + newest[0].covers_s  # a result that began before the bar may cover its start
-    columns = history.series(check.id, now_at - timedelta(seconds=reach_s), now_at)
-    entry.day.load(columns.at_s, columns.covers_s, columns.statuses)
-    entry.result = newest[0]
-    entry.spark.extend(_headline(check, result) for result in reversed(newest))
-    entry.last_good = next((result for result in newest if not result.status.is_bad), None)
-    entry.last_bad = next(iter(history.last(check.id, 1, bad_only=True)), None)
+    if newest:
+        entry.result = newest[0]
+        entry.spark.extend(_headline(check, result) for result in reversed(newest))
+        entry.last_good = next((result for result in newest if not result.status.is_bad), None)
+        entry.last_bad = next(iter(history.last(check.id, 1, bad_only=True)), None)
     return entry
+
+
+def _load_days(entries: Mapping[str, _Entry], history: History, now_at: datetime) -> None:
+    """Fold the bar's range of every entry, in one pass over the history; a result before it may cover its start."""
+    waiting = {check_id: entry for check_id, entry in entries.items() if entry.result is not None}
+    if not waiting:
+        return
+    reach_s = SLOTS * SLOT_S + min(
+        SLOT_S * SLOTS, max(entry.result.covers_s for entry in waiting.values() if entry.result)
+    )
+    columns: dict[str, list[ResultColumns]] = {}
+    for chunk in history.sweep(now_at - timedelta(seconds=reach_s), now_at):
+        if chunk.check_ids[0] in waiting:
+            columns.setdefault(chunk.check_ids[0], []).append(chunk)
+    for check_id, chunks in columns.items():
+        waiting[check_id].day.load(
+            [at_s for chunk in chunks for at_s in chunk.at_s],
+            [covers_s for chunk in chunks for covers_s in chunk.covers_s],
+            [status for chunk in chunks for status in chunk.statuses],
+        )
 
 
 def _fold(entry: _Entry, result: Result) -> None:
