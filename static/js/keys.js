@@ -61,7 +61,6 @@
     if (!choice) return;
     localStorage.setItem("theme", choice);
     choose(choice);
-    document.dispatchEvent(new CustomEvent("theme"));
   });
   choose(document.documentElement.dataset.theme ?? "auto");
 })();
