@@ -73,12 +73,11 @@ class LiveBoard:
         with self._changed:
             known = self._entries
         loaded = {
-            check.id: _load(
-                check, history, now_at, states.get(check.id), by_check.get(check.id), units.get(check.id, {})
-            )
+            check.id: _load(check, history, states.get(check.id), by_check.get(check.id), units.get(check.id, {}))
             for check in checks
             if check.id not in known
         }
+        _load_days(loaded, history, now_at)
         with self._changed:
             self._bump()
             self._layout_version = self._version
