@@ -200,7 +200,10 @@ _BANDS = {Status.OK: (16.5, 7), Status.WARNING: (13.5, 13), Status.CRITICAL: (10
 
 
 def bar(slots: Sequence[Slot]) -> Markup:
-    """The uptime bar's paths: neighbours of one status are one stroke, what was not measured is one hatched block."""
+    """The uptime bar's paths: neighbours of one status are one stroke, what was not measured is one hatched block.
+
+    A slot of which little was measured stays hatched, with a foot of ok where that little was ok: as just after a start.
+    """
     strokes: dict[Status, str] = {}
     gaps = ""
     for status, first, last in _runs([slot_status(slot) for slot in slots]):
@@ -209,9 +212,11 @@ def bar(slots: Sequence[Slot]) -> Markup:
             gaps += f"M{left} 0h{width}v20h-{width}z"
         else:
             strokes[status] = strokes.get(status, "") + f"M{left} {_BANDS[status][0]:g}h{width}"
-    paths = [f'<path class="s-{status.word}" d="{path}"/>' for status, path in strokes.items()]
-    if gaps:
-        paths.append(f'<path fill="url(#hatch)" d="{gaps}"/>')
+    for index, slot in enumerate(slots):
+        if slot.ok_s > 0 and slot_status(slot) is None:
+            strokes[Status.OK] = strokes.get(Status.OK, "") + f"M{index * PITCH} {_BANDS[Status.OK][0]:g}h{CELL}"
+    paths = [f'<path fill="url(#hatch)" d="{gaps}"/>'] if gaps else []
+    paths += [f'<path class="s-{status.word}" d="{path}"/>' for status, path in strokes.items()]
     return Markup("".join(paths))  # noqa: S704 - made of numbers and status words
 
 

@@ -251,11 +251,17 @@ def test_a_slot_shows_its_worst_and_is_never_green_for_a_gap(seconds, status):
 def test_neighbours_of_one_status_are_one_stroke_and_gaps_one_block():
     ok, gap, critical = slot(ok_s=1800), slot(), slot(critical_s=5)
     assert bar([ok, ok, gap, gap, critical, ok]) == (
+        '<path fill="url(#hatch)" d="M8 0h7v20h-7z"/>'
         '<path class="s-ok" d="M0 16.5h7M20 16.5h3"/>'
         '<path class="s-critical" d="M16 10h3"/>'
-        '<path fill="url(#hatch)" d="M8 0h7v20h-7z"/>'
     )
     assert bar([]) == ""
+
+
+def test_a_slot_of_which_little_was_measured_stays_hatched_over_a_foot_of_ok():
+    assert bar([slot(), slot(ok_s=17)]) == (
+        '<path fill="url(#hatch)" d="M0 0h7v20h-7z"/><path class="s-ok" d="M4 16.5h3"/>'
+    )
 
 
 def test_a_sparkline_keeps_its_spikes():
