@@ -52,8 +52,11 @@ def uptime_bars(
 def _skyline(cells: Sequence[Slot]) -> Markup:
     """One path a status, as tall as the status is bad; neighbours that were not measured are one hatched block."""
     statuses = [fragments.slot_status(cell) for cell in cells]
-    paths = dict.fromkeys((*_HEIGHTS, None), "")
+    paths = dict.fromkeys((None, *_HEIGHTS), "")
     for index, status in enumerate(statuses):
+        if status is None and cells[index].ok_s > 0:  # the little that was measured, at the foot of the hatch
+            foot = _HEIGHTS[Status.OK]
+            paths[Status.OK] += f"M{index * _PITCH} {20 - foot}h{_PITCH - _SPACE}v{foot}h-{_PITCH - _SPACE}z"
         height = 20 if status is None else _HEIGHTS[status]
         joined = status is None and index + 1 < len(statuses) and statuses[index + 1] is None
         width = _PITCH if joined else _PITCH - _SPACE
