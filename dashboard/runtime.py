@@ -13,7 +13,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -88,6 +88,7 @@ class Watchroom:
         self.prober.start(self.settings.checks, commands_enabled=self.settings.commands_enabled)
         self.pipeline.start()
         self.pipeline.configure(self.settings.checks, self.settings.broken)
+        _tell_broken(self.settings)
         self._is_ready.set()
 
     def stop(self) -> None:
@@ -115,9 +116,9 @@ class Watchroom:
         return (*health.troubles, *health.config_problems)
 
     def reload(self) -> None:
-        """Read the configuration again; one that cannot be used is refused, and the last good one runs on."""
+        """Read the configuration again; one that cannot be used, or went away, is refused, and the last good one runs on."""
         try:
-            settings = self._wishes.settings()
+            settings = replace(self._wishes, config=self._wishes.config or self.settings.source).settings()
             self.prober.configure(settings.checks, commands_enabled=settings.commands_enabled)
         except ConfigError as error:
             self._refuse(tuple(str(problem) for problem in error.problems))
@@ -139,6 +140,7 @@ class Watchroom:
             len(difference.removed),
             len(difference.changed),
         )
+        _tell_broken(settings)
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
         self._config_problems = problems
@@ -262,6 +264,11 @@ def run_once(settings: Settings, check_id: str, by: str) -> Result:
     finally:
         store.close()
     return recorded[0]
+
+
+def _tell_broken(settings: Settings) -> None:
+    for broken in settings.broken:
+        logger.warning("check %r will not run: %s", broken.id, broken.fault)
 
 
 def _secrets(settings: Settings) -> frozenset[str]:

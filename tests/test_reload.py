@@ -1,0 +1,38 @@
+"""SIGHUP: what becomes of a configuration that went away, and of checks that cannot run as it is."""
+
+from __future__ import annotations
+
+from product import eventually, product
+
+
+def test_a_file_that_went_away_is_refused_and_the_last_good_one_runs_on(tmp_path):
+    with product(tmp_path) as made:
+        made.configure("checks: [{id: up, type: host, what: uptime, every: 1s}]")
+        made.start()
+        made.config.unlink()
+        made.hang_up()
+        problems = eventually(lambda: made.health()["config_problems"])
+        assert "does not exist" in problems[0]
+        assert made.health()["prober"]["checks"] == 1
+        assert made.stop() == 0
+
+
+def test_a_file_that_appears_is_taken_up_and_from_then_on_needed(tmp_path):
+    with product(tmp_path) as made:
+        made.start()
+        made.configure("checks: [{id: up, type: host, what: uptime, every: 1s}]")
+        made.hang_up()
+        eventually(lambda: made.health()["prober"]["checks"] == 1)
+        made.config.unlink()
+        made.hang_up()
+        assert eventually(lambda: made.health()["config_problems"])
+
+
+def test_the_log_names_each_check_that_will_not_run(tmp_path):
+    with product(tmp_path) as made:
+        made.configure("checks: [{id: db, type: tcp, host: '${NOPE_NOPE}', port: 1}]")
+        made.start()
+        log = made.folder / "log"
+        assert log.read_text().count("check 'db' will not run: host: the environment variable NOPE_NOPE") == 1
+        made.hang_up()
+        eventually(lambda: log.read_text().count("check 'db' will not run") == 2)
