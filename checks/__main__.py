@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import sys
 import time
@@ -62,8 +63,7 @@ def main(words: Sequence[str]) -> int:
 
 def _run(order: Order) -> int:
     reading = asyncio.run(_measured(order))
-    _say(plugin_line(order.probe.type, reading, order.thresholds))
-    return int(reading.status)
+    return _say(plugin_line(order.probe.type, reading, order.thresholds)) or int(reading.status)
 
 
 async def _measured(order: Order) -> Reading:
@@ -89,7 +89,12 @@ def _performance(metric: Metric, thresholds: Thresholds | None) -> str:
 
 
 def _say(text: str) -> int:
-    sys.stdout.write(text)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails once more at exit
+        return _complain(f"cannot print: {error.strerror}\n")
     return Status.OK
 
 

@@ -8,7 +8,7 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ EXIT_LOCKED = 4
 EXIT_UNKNOWN = 3  # of `run`: what monitoring plugins call unknown
 
 _DEFAULT_DATA = Path("data")
+_PART = ".part"
 _PATH = click.Path(path_type=Path)
 
 Decorated = TypeVar("Decorated", bound=Callable[..., object])
@@ -74,7 +75,36 @@ def _shared(*names: str, reads_environment: bool = False) -> Callable[[Decorated
     return decorate
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _WrongUse(click.UsageError):
+    exit_code = EXIT_UNKNOWN
+
+
+@contextmanager
+def _wrong_use_is_unknown() -> Iterator[None]:
+    """Faults of the command line exit with 3, unknown to monitoring plugins: 2 would say that the target is down."""
+    try:
+        yield
+    except click.UsageError as error:
+        raise _WrongUse(error.format_message(), ctx=error.ctx) from error
+
+
+class _Plugin(click.Command):
+    """A command that speaks as monitoring plugins do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _wrong_use_is_unknown():
+            return super().parse_args(ctx, args)
+
+
+class _Watchroom(click.Group):
+    """The commands; what is wrong before `run`, the environment included, is a fault of that command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _wrong_use_is_unknown() if "run" in args else nullcontext():
+            return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Watchroom, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @_shared("config", "data", "host", "port", reads_environment=True)
 @click.version_option(dashboard.__version__, prog_name="Watchroom")
 @click.pass_context
@@ -119,20 +149,6 @@ def validate(above: Options, file: Path | None, config: Path | None, schema: boo
         click.echo(_summary(settings))
 
 
-class _WrongUse(click.UsageError):
-    exit_code = EXIT_UNKNOWN
-
-
-class _Plugin(click.Command):
-    """A command whose faults exit with 3, unknown to monitoring plugins: 2 would say that the target is down."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            raise _WrongUse(error.format_message(), ctx=error.ctx) from error
-
-
 @main.command(cls=_Plugin)
 @click.argument("check_id")
 @_shared("config", "data")
@@ -163,13 +179,19 @@ def run(
         logging.getLogger(__name__).error("running %s failed", check_id, exc_info=True)
         click.echo(f"UNKNOWN {check_id}: fault of Watchroom: {type(error).__name__}", err=True)
         sys.exit(EXIT_UNKNOWN)
-    if as_json:
-        click.echo(answer.model_dump_json())
-    else:
-        click.echo(f"{answer.status.upper()} {answer.check_id}: {answer.summary}")
-        for name, value in sorted(answer.metrics.items()) if verbose else ():
-            click.echo(f"  {name} = {value:g}")
+    try:
+        click.echo(answer.model_dump_json() if as_json else _in_words(answer, verbose))
+    except OSError as error:
+        _write_no_more()
+        click.echo(f"UNKNOWN {check_id}: the result cannot be printed: {error.strerror}", err=True)
+        sys.exit(EXIT_UNKNOWN)
     sys.exit(answer.exit_code)
+
+
+def _in_words(answer: Answer, verbose: bool) -> str:
+    metrics = sorted(answer.metrics.items()) if verbose else ()
+    lines = (f"  {name} = {value:g}" for name, value in metrics)
+    return "\n".join([f"{answer.status.upper()} {answer.check_id}: {answer.summary}", *lines])
 
 
 def _answer(options: Options, check_id: str, wait_s: float) -> Answer:
@@ -214,7 +236,7 @@ def export(
     options = Options(config=config, data=data).over(above)
     params = {name: [value] if isinstance(value, str) else list(value) for name, value in given.items()}
     params |= {"format": [form], "from": [start], "to": [end]}
-    with _plain_errors(), _destination(output) as file:
+    with _plain_errors(), _faults_named(output), _destination(output) as file:
         for piece in _pieces(options, params):
             file.write(piece)
 
@@ -249,7 +271,7 @@ def _destination(output: Path | None) -> Iterator[IO[bytes]]:
             yield file
     else:
         target = output.resolve()
-        part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+        part = target.with_name(f".{target.name[:200]}.{os.getpid()}{_PART}")
         try:
             with part.open("xb") as file:
                 yield file
@@ -261,6 +283,17 @@ def _destination(output: Path | None) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
+def _faults_named(output: Path | None) -> Iterator[None]:
+    """Lets faults of writing name where the export goes, not the name it has until it is whole."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or str(error.filename).endswith(_PART):
+            raise OSError(error.errno, error.strerror, str(output or "standard output")) from error
+        raise
+
+
+@contextmanager
 def _plain_errors() -> Iterator[None]:
     """Says in one sentence what went wrong, and exits with its code."""
     try:
@@ -268,8 +301,8 @@ def _plain_errors() -> Iterator[None]:
     except ConfigError as error:
         _print_problems(error)
         sys.exit(EXIT_CONFIG)
-    except BrokenPipeError:  # whoever read us has enough; nothing more may be written, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read us has enough
+        _write_no_more()
         sys.exit(EXIT_ERROR)
     except BadRequest as error:
         _fail(f"--{error}", EXIT_CONFIG)
@@ -285,6 +318,11 @@ def _plain_errors() -> Iterator[None]:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES) and error.filename is None:
             _fail(f"cannot listen there: {error.strerror}: choose another --host or --port", EXIT_ERROR)
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}", EXIT_ERROR)
+
+
+def _write_no_more() -> None:
+    """Let what waits for standard output go nowhere: at exit it would fail once more, and change the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> None:

@@ -120,7 +120,12 @@ def test_a_link_stays_a_link_and_a_device_a_device(store, folder):
 def test_a_place_that_cannot_be_written_is_named(store, folder):
     found = call("--output", "none/out.csv")
     assert found.exit_code == 1
-    assert "none/.out.csv" in found.stderr
+    assert found.stderr == "watchroom: none/out.csv: No such file or directory\n"
+
+
+def test_a_device_that_is_full_is_named(store, folder):
+    found = call("--output", "/dev/full")
+    assert (found.exit_code, found.stderr) == (1, "watchroom: /dev/full: No space left on device\n")
 
 
 def test_a_reader_that_has_enough_is_no_fault(store, folder):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from dashboard.cli import main
 from dashboard.clock import SystemClock
 from dashboard.storage.store import TinyStore
 
+ROOT = Path(__file__).parents[1]
 USER = pwd.getpwuid(os.geteuid()).pw_name
 ANSWER = {
     "check_id": "a/b",
@@ -176,6 +179,34 @@ def test_a_faulty_configuration_exits_with_3(folder):
 @pytest.mark.parametrize("arguments", [[], ["a", "--bogus"], ["a", "--wait", "x"], ["a", "b"]])
 def test_wrong_use_exits_with_3(folder, arguments):
     assert call(*arguments).exit_code == 3
+
+
+@pytest.mark.parametrize("before", [["--bogus"], ["--port", "x"]])
+def test_wrong_use_before_the_command_exits_with_3_too(folder, before):
+    found = CliRunner().invoke(main, [*before, "run", "up"])
+    assert (found.exit_code, found.stdout) == (3, "")
+    assert "Usage: " in found.stderr
+
+
+def test_a_port_in_the_environment_that_is_none_exits_with_3(folder, monkeypatch):
+    monkeypatch.setenv("WATCHROOM_PORT", "x")
+    assert call("up").exit_code == 3
+
+
+@pytest.mark.parametrize("arguments", [["up"], ["up", "--json"], ["up", "-v"]])
+def test_a_result_that_cannot_be_printed_exits_with_3(folder, arguments):
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [sys.executable, str(ROOT / "run.py"), "run", *arguments],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert found.returncode == 3
+    assert found.stderr == "UNKNOWN up: the result cannot be printed: No space left on device\n"
 
 
 def test_a_store_that_is_held_by_a_silent_process_exits_with_3_and_names_it(folder):

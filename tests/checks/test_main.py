@@ -155,3 +155,15 @@ def test_it_runs_as_a_program_and_needs_neither_flask_nor_dashboard() -> None:
         [sys.executable, "-c", script], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "TCP CRITICAL - connection refused by 127.0.0.1:1\n", "")
+
+
+def test_a_line_that_cannot_be_printed_exits_with_3() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "checks", "host", "what=uptime"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (3, "cannot print: No space left on device\n")
