@@ -161,7 +161,7 @@ def serve(*, config: Path | None, data: Path | None, host: str | None, port: int
 
     Raises ConfigError, StoreLocked, StoreUnavailable, and WatchroomError where the address cannot be served.
     """
-    _tune_memory()
+    tune_memory()
     signals = _listen_for_signals()
     wishes = Wishes(config=config, data=data, host=host, port=port)
     settings = wishes.settings()
@@ -175,7 +175,7 @@ def serve(*, config: Path | None, data: Path | None, host: str | None, port: int
     return 0
 
 
-def _tune_memory() -> None:
+def tune_memory() -> None:
     """Look for garbage less often (replaying a million rows makes none: -15 %), and let all threads share two heaps.
 
     With a heap a thread, one export over HTTP grew the process by 20 MB; with two, by little.

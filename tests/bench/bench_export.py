@@ -30,6 +30,7 @@ from checks.base import Status
 from dashboard import create_app
 from dashboard.clock import SystemClock
 from dashboard.engine import export
+from dashboard.runtime import tune_memory
 from dashboard.storage.store import TinyStore
 from dashboard.web.configuration import Test
 from dashboard.web.server import WebServer
@@ -190,4 +191,5 @@ def growth_figure(name: str, growth_mb: float) -> Figure:
 
 
 if __name__ == "__main__":
+    tune_memory()  # as `run.py serve` does
     sys.exit(show(measure(int(float(sys.argv[1])) if len(sys.argv) > 1 else ROWS)) > 0)
