@@ -54,6 +54,15 @@ def test_an_empty_variable_takes_the_default_and_else_is_empty():
 
 def test_short_values_are_not_masked_since_that_would_garble_everything():
     assert check_of("body: '${N}'", N="80").mask("port 80") == "port 80"
+    assert check_of("bearer: abc").mask("abc") == "abc"
+
+
+def test_flags_in_the_environment_of_a_plugin_do_not_garble_what_it_says():
+    settings = read(
+        "commands: {enabled: true}\n"
+        "checks: [{id: load, type: command, argv: [/bin/true], env: {DEBUG: '1', LANG: C, TOKEN: s3cret}}]"
+    )
+    assert settings.checks[0].mask("CRITICAL - load 1.71 s3cret") == "CRITICAL - load 1.71 ***"
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ class _Entry:
             success_threshold=shared("success_threshold"),
             retries=shared("retries"),
             paused=keys.paused,
-            secrets=longest_first(filter(None, self.secrets.union(secrets_of(probe)))),
+            secrets=longest_first(self.secrets.union(secrets_of(probe))),
         )
 
 

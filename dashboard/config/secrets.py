@@ -15,7 +15,7 @@ from dashboard.model import MASK
 _PLACE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{([^}]*)\}?")
 _FILE_LIMIT_BYTES = 64 * 1024
 _SHORTEST_WORD = 8  # of a header such as `Bearer abcdefgh`, whose words may be echoed apart
-_SHORTEST_SECRET = 4  # masking shorter values of the environment would only garble what is shown
+_SHORTEST_SECRET = 4  # masking shorter values, `DEBUG: "1"` for a plugin say, would only garble what is shown
 
 
 class Filled(str):
@@ -60,8 +60,7 @@ def filler(environ: Mapping[str, str]) -> Callable[[str], str]:
         text = _PLACE.sub(replace, written)
         if not secrets and not faults:
             return text
-        kept = tuple(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
-        return Filled.make(text, written=written, secrets=kept, faults=tuple(faults))
+        return Filled.make(text, written=written, secrets=tuple(secrets), faults=tuple(faults))
 
     return fill
 
@@ -79,8 +78,9 @@ def filled_in(value: object) -> Iterator[Filled]:
 
 
 def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
-    """The secrets in the order in which to mask them: one may be a part of another."""
-    return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret)))
+    """The secrets that are masked, in the order in which to mask them: one may be a part of another."""
+    masked = (secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    return tuple(sorted(masked, key=lambda secret: (-len(secret), secret)))
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:

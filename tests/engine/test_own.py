@@ -60,7 +60,8 @@ def test_trouble_of_the_prober_is_told(rig, change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"state": "full", "waiting_rows": 12}, "The disk is full: 12 results wait"),
+        ({"state": "full", "waiting_rows": 12}, "The disk is full: 12 results wait in memory, nothing new is shown."),
+        ({"state": "full", "message": "data: the disk is nearly full"}, "History is still recorded: data: the disk is"),
         ({"state": "read-only", "message": "I/O error"}, "I/O error"),
         ({"quarantined_lines": 2}, "2 damaged lines"),
     ],
@@ -76,3 +77,10 @@ def test_refused_configuration_is_told(rig):
     problems.append("line 3: check 'a': port: must be at most 65535, got 99999")
     assert watch.health().config_problems == tuple(problems)
     assert watch.health().status == "degraded"
+
+
+def test_prober_that_is_not_heard_because_results_wait_for_room_is_not_called_silent(rig):
+    watch, prober, store, _ = rig
+    prober.heartbeat_age_s = 40.0
+    store.told = replace(store.told, state="full", waiting_rows=3)
+    assert len(watch.health().troubles) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -114,3 +115,26 @@ def test_result_of_a_check_that_is_no_longer_configured_is_still_recorded(rig):
     rig.record("gone", BAD, BAD)
     assert len(rig.store.rows) == 2
     assert rig.store.incidents() == []
+
+
+def test_configuration_is_taken_while_results_wait_for_room_and_each_is_folded_in_once(rig):
+    recorded, has_room, append = threading.Event(), threading.Event(), rig.store.append
+
+    def append_slowly(results):
+        ids = append(results)
+        recorded.set()
+        assert has_room.wait(10)
+        return ids
+
+    rig.store.append = append_slowly
+    recording = threading.Thread(target=rig.record, args=("c", BAD))
+    recording.start()
+    assert recorded.wait(10)
+    configuring = threading.Thread(target=rig.pipeline.configure, args=([make_check("c")], []))
+    configuring.start()
+    configuring.join(10)
+    assert not configuring.is_alive()
+    has_room.set()
+    recording.join(10)
+    view = rig.board.check("c")
+    assert (view.unconfirmed, len(view.spark)) == ("1 of 2", 1)

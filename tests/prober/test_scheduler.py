@@ -293,6 +293,25 @@ def test_a_run_cancelled_at_the_end_leaves_no_result_and_is_told_as_over() -> No
     assert bench.runs[-1] == ("api", None, "ada")
 
 
+def test_a_wish_whose_check_goes_before_its_run_began_is_told_as_over() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.scheduler.configure([_check(paused=True)])
+        bench.scheduler.run_now("api", "ada")
+        bench.scheduler.configure([])
+        await bench.until(lambda: bench.runs[-1] == ("api", None, "ada"))
+
+    assert _play(scenario).starts == []
+
+
+def test_a_fire_that_comes_with_the_end_starts_nothing() -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.scheduler.configure([_check(paused=True)])
+        await bench.scheduler.stop(grace_s=0.0)
+        await bench.scheduler._fire("api")
+
+    assert _play(scenario).starts == []
+
+
 def test_a_run_in_flight_at_the_end_may_finish_within_the_grace() -> None:
     async def scenario(bench: Bench) -> None:
         bench.scheduler.configure([_check()])

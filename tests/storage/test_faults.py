@@ -109,8 +109,11 @@ def test_rows_wait_while_the_disk_is_full_and_go_in_by_themselves(
     assert ids_in(store) == [1, 2, 3, 4, 5], "readers go on, and see what is durable only"
     assert [result.id for result in store.last("check-0", 9)] == [4, 1]
     files.heal()
+    files.fail("allocate", errno.ENOSPC)
     assert appending.outcome() == [6, 7, 8]
+    assert "nearly full" in store.health().message, "there is room for rows, not yet for the reserve"
     assert store.append(make_results(1)) == [9]
+    assert store.health().state == "ok"
     assert reopened_ids(store, tmp_path) == list(range(1, 10))
 
 
@@ -124,6 +127,7 @@ def test_the_reserve_is_really_there_given_up_when_full_and_taken_back(tmp_path:
     store.append(make_results(1))
     assert not reserve.exists()
     assert store.health().state == "full"
+    assert "nearly full" in store.health().message, "nothing waits: the rows went in"
     store.append(make_results(1))
     assert reserve.stat().st_size == LIMITS.reserve_bytes
     assert store.health().state == "ok"
@@ -149,13 +153,14 @@ def test_closing_lets_those_go_who_wait_for_room(store: TinyStore, files: Failin
     assert reopened_ids(store, tmp_path) == [1, 2, 3, 4, 5]
 
 
-def test_saving_waits_for_room_too(store: TinyStore, files: FailingFiles) -> None:
+def test_saving_without_room_is_refused_after_a_moment(store: TinyStore, files: FailingFiles) -> None:
+    state = CheckState(check_id="a", version=3)
     files.fail("write", errno.ENOSPC, ALWAYS)
-    saving = Background(lambda: store.save(states=[CheckState(check_id="a", version=3)]))
-    until(lambda: store.health().state == "full")
+    with pytest.raises(StoreFull):
+        store.save(states=[state])
     assert store.states() == {}
     files.heal()
-    saving.outcome()
+    store.save(states=[state])
     assert store.states()["a"].version == 3
 
 

@@ -320,9 +320,7 @@ def test_a_run_in_the_log_says_when_what_and_who_and_opens_to_its_detail():
         "24 Nov 14:25:08 +01:00 ok 184 ms 200 in 184 ms Response time 200 ms Speaks for at most 20 s"
     )
     assert rows[0].endswith("manual by local")
-    assert "critical 5.01 s TLS handshake timed out after 5.0 s at 10.20.4.12:443 Expected status 200" in rows[
-        1
-    ]
+    assert "critical 5.01 s TLS handshake timed out after 5.0 s at 10.20.4.12:443 Expected status 200" in rows[1]
     assert rows[1].endswith("TLS schedule")
 
 
