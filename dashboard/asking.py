@@ -80,7 +80,9 @@ def find_server(data: Path) -> ServerAddress:
         address = ServerAddress.model_validate_json((data / SERVER_FILE).read_bytes())
         os.kill(address.pid, 0)
     except PermissionError as error:
-        raise RunRefused(f"{error.filename or data}: only the user who runs the server may ask it") from error
+        if error.filename is None:  # the file is ours, the process is not: another one got the dead server's pid
+            raise ServerGone(str(data)) from error
+        raise RunRefused(f"{error.filename}: only the user who runs the server may ask it") from error
     except (OSError, OverflowError, ValidationError) as error:
         raise ServerGone(str(data)) from error
     return address

@@ -157,6 +157,16 @@ def test_without_a_server_the_check_runs_here_and_is_recorded(folder, address):
     assert (recorded.trigger, recorded.by) == ("manual", f"cli:{USER}")
 
 
+def test_a_process_of_another_user_that_got_the_dead_server_s_pid_is_no_server(folder, monkeypatch):
+    write_address(folder, "http://127.0.0.1:1")
+
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert call("up").exit_code == 0
+
+
 def test_a_target_that_is_down_exits_with_2(folder):
     found = call("down")
     assert found.exit_code == 2
