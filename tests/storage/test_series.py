@@ -59,7 +59,7 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=repr)
+@pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
 def test_a_query_gives_what_a_look_at_every_document_gives(store: TinyStore, table: SeriesTable, query: object) -> None:
     store.append(make_results(50))
     expected = [document for document in table if query(document)]  # type: ignore[operator]
