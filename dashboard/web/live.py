@@ -32,11 +32,12 @@ KEPT_BODIES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Which parts of the page are out of date."""
+    """Which parts of the page are out of date. `asked`: another filter, under which groups open and close anew."""
 
     face: bool = False
     problems: bool = False
     groups: bool = False
+    asked: bool = False
     titles: Sequence[Group] = ()
     problem_rows: Sequence[CheckView] = ()
     rows: Sequence[CheckView] = ()
@@ -45,7 +46,8 @@ class Change:
 def change_between(before: Tag | None, after: Tag, picture: Picture) -> Change:
     """What to send a viewer who has `before`: single rows where their order still stands, else whole sections."""
     if before is None or (before.boot, before.asked) != (after.boot, after.asked) or before.version > after.version:
-        return Change(face=True, problems=True, groups=True)
+        asked = before is not None and before.asked != after.asked
+        return Change(face=True, problems=True, groups=True, asked=asked)
     changed = picture.changed_since(before.version)
     face = before.face != after.face
     if picture.groups_version > before.version or len(changed) > 20 + picture.matches // 2:

@@ -130,10 +130,12 @@ def _groups(shown: list[CheckView]) -> tuple[Group, ...]:
         members.setdefault(view.check.group, []).append(view)
     names = sorted(members, key=lambda name: not name)
     found = []
-    for index, name in enumerate(names):
+    for name in names:
         counts = Counter(words.kind(view) for view in members[name])
         is_open = len(shown) <= ALL_OPEN or counts["critical"] > 0 or len(names) == 1
-        found.append(Group(id=f"g{index}", name=name, views=tuple(members[name]), counts=counts, is_open=is_open))
+        found.append(
+            Group(id=f"g-{_short(name)}", name=name, views=tuple(members[name]), counts=counts, is_open=is_open)
+        )
     return tuple(found)
 
 

@@ -124,6 +124,29 @@ def test_typing_filters_live_and_the_address_follows(page, serve, faults):
     expect(page.locator("#q")).to_have_value("")
 
 
+def test_what_a_typed_filter_finds_is_not_left_in_a_folded_group(page, serve, faults):
+    checks = [make_check(f"c{index}", group=f"Floor {index % 3}") for index in range(90)]
+    open_overview(page, serve(FakeServices(checks, [make_result(check.id) for check in checks])).url)
+    expect(page.locator("#c-c3")).to_be_hidden()
+    page.locator("#q").fill('group:"floor 0"')
+    expect(page.locator("#c-c3")).to_be_visible()
+    page.locator("#q").fill("")
+    expect(page.locator("#groups .n").first).to_contain_text("90 in")
+    expect(page.locator("#c-c3")).to_be_hidden()
+
+
+def test_a_long_name_wraps_instead_of_lying_over_the_reason(page, serve, faults):
+    check = make_check("a", name="a name of one check " * 9 + "x" * 60)
+    services = FakeServices([check], [make_result("a", status=Status.CRITICAL, summary="no answer from " + "y" * 90)])
+    server = serve(services)
+    for width in (390, 768, 1440):
+        page.set_viewport_size({"width": width, "height": 900})
+        open_overview(page, server.url)
+        for part in (".id", ".because"):
+            box = page.locator(f"#p-a {part}")
+            assert box.evaluate("each => each.scrollWidth <= each.clientWidth"), (width, part)
+
+
 def test_keys_move_run_and_open(page, serve, faults):
     services = sample_services(30)
     services.runs.finish = False
