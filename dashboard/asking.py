@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 import orjson
@@ -104,6 +105,8 @@ def ask_for_run(address: ServerAddress, check_id: str, *, user: str, wait_s: flo
     straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by a proxy: the server is here
     try:
         with straight.open(request, timeout=wait_s + _GRACE_S) as response:
+            if response.status == HTTPStatus.ACCEPTED:
+                raise RunRefused(f"no result within {wait_s:g} s; the run goes on, and its result will be on the page")
             return Answer.model_validate_json(response.read(_ANSWER_LIMIT_BYTES))
     except urllib.error.HTTPError as error:
         with error:

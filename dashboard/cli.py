@@ -152,7 +152,14 @@ def validate(above: Options, file: Path | None, config: Path | None, schema: boo
 @main.command(cls=_Plugin)
 @click.argument("check_id")
 @_shared("config", "data")
-@click.option("--wait", "wait_s", type=click.FloatRange(1, 3600), default=60.0, show_default=True, help="Seconds.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(1, 60),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for a server.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the metrics too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
@@ -175,7 +182,10 @@ def run(
     except (WatchroomError, OSError) as error:
         click.echo(f"UNKNOWN {check_id}: {error}", err=True)
         sys.exit(EXIT_UNKNOWN)
-    except (Exception, KeyboardInterrupt) as error:
+    except KeyboardInterrupt:
+        click.echo(f"UNKNOWN {check_id}: interrupted", err=True)
+        sys.exit(EXIT_UNKNOWN)
+    except Exception as error:  # whatever it is, it is not the target
         logging.getLogger(__name__).error("running %s failed", check_id, exc_info=True)
         click.echo(f"UNKNOWN {check_id}: fault of Watchroom: {type(error).__name__}", err=True)
         sys.exit(EXIT_UNKNOWN)

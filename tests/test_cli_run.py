@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from dashboard import asking
 from dashboard.cli import main
 from dashboard.clock import SystemClock
 from dashboard.storage.store import TinyStore
@@ -131,6 +132,7 @@ def test_the_result_comes_as_json(folder):
         (403, {"error": 5}, "HTTP status 403"),
         (200, b"[]", "makes no sense"),
         (200, b"\xff", "makes no sense"),
+        (202, {"check_id": "a", "phase": "running", "joined": False}, "no result within 60 s; the run goes on"),
     ],
 )
 def test_a_refusal_is_a_fault_of_ours_and_never_the_target_s(folder, status, body, words):
@@ -186,7 +188,7 @@ def test_a_faulty_configuration_exits_with_3(folder):
     assert "watchroom.yaml:1: checks: must be a list" in found.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "--bogus"], ["a", "--wait", "x"], ["a", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["up", "--bogus"], ["up", "--wait", "x"], ["up", "--wait", "61"], ["up", "b"]])
 def test_wrong_use_exits_with_3(folder, arguments):
     assert call(*arguments).exit_code == 3
 
@@ -217,6 +219,15 @@ def test_a_result_that_cannot_be_printed_exits_with_3(folder, arguments):
         )
     assert found.returncode == 3
     assert found.stderr == "UNKNOWN up: the result cannot be printed: No space left on device\n"
+
+
+def test_an_interrupted_run_exits_with_3_without_a_traceback(folder, monkeypatch):
+    def interrupted(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asking, "find_server", interrupted)
+    found = call("up")
+    assert (found.exit_code, found.stdout, found.stderr) == (3, "", "UNKNOWN up: interrupted\n")
 
 
 def test_a_store_that_is_held_by_a_silent_process_exits_with_3_and_names_it(folder):
