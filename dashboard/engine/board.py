@@ -245,6 +245,8 @@ def _load_days(entries: Mapping[str, _Entry], history: History, now_at: datetime
 
 
 def _fold(entry: _Entry, result: Result) -> None:
+    if entry.result is not None and result.id and result.id <= entry.result.id:
+        return  # it was durable already when the history was read
     entry.day.add(result.at.timestamp(), result.covers_s, int(result.status))
     entry.spark.append(_headline(entry.check, result))
     entry.result = result

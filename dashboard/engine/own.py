@@ -56,7 +56,11 @@ class OwnWatch:
         store = self._history.health()
         problems = self._config_problems()
         is_young = now_s - self._started_s < SILENT_S
-        troubles = (*_prober_troubles(self._prober, is_young=is_young), *_store_troubles(store))
+        is_held_up = store.state == "full" and store.waiting_rows > 0  # by us: who takes results hears no heartbeat
+        troubles = (
+            *_prober_troubles(self._prober, is_excused=is_young or is_held_up),
+            *_store_troubles(store),
+        )
         return OwnHealth(
             status="degraded" if troubles or problems else "ok",
             version=dashboard.__version__,
@@ -70,8 +74,8 @@ class OwnWatch:
         )
 
 
-def _prober_troubles(prober: ProberSide, *, is_young: bool) -> tuple[str, ...]:
-    if is_young:
+def _prober_troubles(prober: ProberSide, *, is_excused: bool) -> tuple[str, ...]:
+    if is_excused:
         return ()
     if not prober.is_alive:
         return ("The prober is not running: no check is measured. It is being restarted.",)
@@ -85,9 +89,8 @@ def _prober_troubles(prober: ProberSide, *, is_young: bool) -> tuple[str, ...]:
 def _store_troubles(store: StoreHealth) -> tuple[str, ...]:
     found: list[str] = []
     if store.state == "full":
-        found.append(
-            f"The disk is full: {store.waiting_rows} results wait in memory, nothing new is shown. {store.message}"
-        )
+        waiting = f"The disk is full: {store.waiting_rows} results wait in memory, nothing new is shown."
+        found.append(f"{waiting if store.waiting_rows else 'History is still recorded:'} {store.message}")
     if store.state == "read-only":
         found.append(f"The store can no longer write, history is read only: {store.message}")
     if store.quarantined_lines:

@@ -34,6 +34,7 @@ class Pipeline:
     def __init__(self, store: Store, board: LiveBoard) -> None:
         self._store = store
         self._board = board
+        self._recording = threading.Lock()  # taken first, and held over the wait for room on the disk
         self._lock = threading.Lock()
         self._checks: dict[str, Check] = {}
         self._states: dict[str, CheckState] = {}
@@ -67,11 +68,16 @@ class Pipeline:
         """
         if not results:
             return
-        with self._lock:
+        with self._recording:
             ids = self._store.append(results)
             numbered = [replace(result, id=number) for result, number in zip(results, ids, strict=True)]
+            self._take_in(numbered)
+
+    def _take_in(self, numbered: Sequence[Result]) -> None:
+        """Fold durable results in and show them."""
+        with self._lock:
             changed = self._fold(numbered)
-            self._note_units(results)
+            self._note_units(numbered)
             self._save()
             states = {
                 result.check_id: self._states[result.check_id] for result in numbered if result.check_id in self._states

@@ -191,7 +191,7 @@ class Store(History, Protocol):
         incidents: Iterable[Incident] = (),
         units: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Record the documents durably, as one commit. `units` is `{check_id: {metric: unit}}`, merged into what is known."""
+        """Record the documents durably, as one commit; StoreFull after a moment without room. `units` is `{check_id: {metric: unit}}`, merged into what is known."""
 
     def states(self) -> dict[str, CheckState]:
         """The state of every check, by check id."""

@@ -104,8 +104,8 @@ class JournaledStorage(Storage):
         """Whether there is such a table, empty or not."""
         return name in self._tables
 
-    def commit(self, operations: Sequence[Operation], *, wait: bool = False) -> None:
-        """Do all of it or nothing, durable on return; with `wait` a full disk is waited for, else it raises StoreFull.
+    def commit(self, operations: Sequence[Operation]) -> None:
+        """Do all of it or nothing, durable on return; raises StoreFull after a moment without room.
 
         Raises ValueError or TypeError, before anything is done, for a value that JSON cannot hold.
         """
@@ -118,22 +118,18 @@ class JournaledStorage(Storage):
             # A number is never used again: what failed may still be in an abandoned file.
             payload = orjson.dumps({"seq": self._next_sequence, "ops": operations}, option=STRICT)
             self._next_sequence += 1
-            self._write(frame(payload), wait=wait)
+            self._write(frame(payload))
             self._replay(orjson.loads(payload))
             if self._journal.size_bytes >= self._snapshot_at_bytes:
                 self._snapshot()
         self._room.regained()
 
-    def _write(self, line: bytes, *, wait: bool) -> None:
-        may_try_again = True
-        while True:
-            try:
-                return self._journal.commit(line)
-            except StoreFull as error:
-                if not may_try_again:
-                    raise
-                self._room.make(error)
-                may_try_again = wait
+    def _write(self, line: bytes) -> None:
+        try:
+            self._journal.commit(line)
+        except StoreFull as error:
+            self._room.make(error)
+            self._journal.commit(line)
 
     def _replay(self, line: JsonObject) -> None:
         """Take over what a line says, unless the snapshot has it, or an abandoned file had it before."""

@@ -24,6 +24,7 @@ class Room:
         self._retry_s = retry_s
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._scarce = f"{reserve.parent}: the disk is nearly full; free some room"
         self.trouble = ""  # what a person should know; empty while there is room
 
     def prepare(self) -> None:
@@ -31,15 +32,16 @@ class Room:
         self._stopping.clear()
         with self._lock:
             if not self._set_aside():
-                self.trouble = f"{self._reserve.parent}: the disk is nearly full; free some room"
+                self.trouble = self._scarce
 
     def make(self, error: StoreFull) -> None:
         """After a write found no room: give up the reserve, or wait a little. Raises the error when the store closes."""
         with self._lock:
-            if not self.trouble:
-                log.error("%s", error)
-            self.trouble = str(error)
             gave_up = self._give_up()
+            trouble = self._scarce if gave_up else str(error)
+            if trouble != self.trouble:
+                log.error("%s", trouble)
+            self.trouble = trouble
         if not gave_up and self._stopping.wait(self._retry_s):
             raise error
 
@@ -47,9 +49,11 @@ class Room:
         """After a write went well: when the reserve can be set aside again, the trouble is over."""
         if self.trouble:
             with self._lock:
-                if self._set_aside():
-                    log.warning("%s: there is room on the disk again", self._reserve.parent)
-                    self.trouble = ""
+                if not self._set_aside():
+                    self.trouble = self._scarce
+                    return
+                log.warning("%s: there is room on the disk again", self._reserve.parent)
+                self.trouble = ""
 
     def stop(self) -> None:
         """Let those who wait go."""

@@ -175,7 +175,7 @@ class TinyStore(TimelineHistory):
                 changed = {check: known.get(check, {}) | dict(its_units) for check, its_units in units.items()}
                 documents = {check: {"check_id": check, "units": merged} for check, merged in changed.items()}
                 operations += self._puts_by_check(UNITS, documents)
-            self._storage.commit(operations, wait=True)
+            self._storage.commit(operations)
 
     def states(self) -> dict[str, CheckState]:
         """See Store."""
