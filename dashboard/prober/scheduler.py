@@ -200,7 +200,7 @@ class Scheduler:
 
     async def _fire(self, check_id: str) -> None:
         entry = self._entries.get(check_id)
-        if entry is None or entry.run is not None:
+        if entry is None or entry.run is not None or self._is_stopping:
             return  # a run that somebody asked for serves this fire too
         run = self._new_run(entry, trigger="schedule", by="")
         run.due_at = entry.due_at
@@ -249,6 +249,8 @@ class Scheduler:
 
     def _cancel(self, runs: Iterable[Run]) -> None:
         for run in runs:
+            if run.place == "outside" and not run.is_cancelled:  # its task has not begun, and never tells its end
+                self._on_run(run.check.id, None, run.by)
             run.is_cancelled = True
             if run.task is not None:
                 run.task.cancel()
