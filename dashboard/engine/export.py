@@ -36,6 +36,7 @@ _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _BARE_OFFSET = re.compile(r"(T\d\d:?\d\d\S*) (\d\d:?\d\d)")  # "+02:00" in a URL that nobody quoted: "+" became " "
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
 _NEEDS_QUOTES = re.compile(r'[",\r\n]')
+_YEARS = range(1900, 2200)  # beyond them neither zones nor epoch seconds can be relied on
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
 
 
@@ -73,8 +74,11 @@ def parse_request(
     given = _clean(params)
     zone_name = _single(given, "tz") or zone
     found_zone = find_zone(zone_name)
-    start_at = _instant(given, "from", now, found_zone)
-    end_at = _instant(given, "to", now, found_zone) or now
+    start_at, end_at = (
+        find_instant(name, text, now=now, zone=found_zone) if (text := _single(given, name)) else None
+        for name in ("from", "to")
+    )
+    end_at = end_at or now
     if start_at is not None and start_at >= end_at:
         raise BadRequest(f"from: {start_at.isoformat()} is not before to, {end_at.isoformat()} (the end is excluded)")
     return ExportRequest(
@@ -132,6 +136,25 @@ def find_zone(name: str) -> tzinfo:
     except (KeyError, ValueError, OSError):
         pass
     raise BadRequest(f"tz: {name[:64]!r} is not a time zone; write one such as Europe/Berlin or UTC")
+
+
+def find_instant(name: str, text: str, *, now: datetime, zone: tzinfo) -> datetime:
+    """The instant that the parameter `name` means, in UTC: ISO 8601 or an age such as -24h.
+
+    A time without an offset is one of the zone. Raises BadRequest.
+    """
+    try:
+        if ago := _AGO.fullmatch(text):
+            at = now - timedelta(seconds=float(ago[1]) * _UNITS_S[ago[2]])
+        else:
+            at = datetime.fromisoformat(_BARE_OFFSET.sub(r"\1+\2", text))
+        if at.year in _YEARS:
+            return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BadRequest(
+        f"{name}: {text[:64]!r} is not a time; write ISO 8601 such as 2026-01-31T08:00 or an age such as -24h"
+    )
 
 
 def _clean(params: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -220,22 +243,6 @@ def _did_you_mean(word: str, known: Collection[str]) -> str:
 
 def _or(choices: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
-
-
-def _instant(given: Mapping[str, list[str]], name: str, now: datetime, zone: tzinfo) -> datetime | None:
-    """The instant in UTC; a time without an offset is one of the zone."""
-    text = _single(given, name)
-    if not text:
-        return None
-    try:
-        if ago := _AGO.fullmatch(text):
-            return now - timedelta(seconds=float(ago[1]) * _UNITS_S[ago[2]])
-        at = datetime.fromisoformat(_BARE_OFFSET.sub(r"\1+\2", text))
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(
-            f"{name}: {text[:64]!r} is not a time; write ISO 8601 such as 2026-01-31T08:00 or an age such as -24h"
-        ) from error
 
 
 def _stamp(at: datetime, zone: tzinfo) -> str:

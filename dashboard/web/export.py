@@ -56,10 +56,12 @@ def download() -> Response:
 
 @blueprint.get("/exports")
 def form() -> Response:
-    """The form with its preview: a page, or the inside of a dialog for htmx."""
+    """The form with its preview: a page, or the inside of a dialog for htmx, which would not show an error's body."""
     values = _values(request.args)
+    shown = _preview(values)
     template = "partials/export_dialog.html" if request.htmx else "export.html"
-    return respond(render_template(template, form=values, preview=_preview(values), **_choices()))
+    status = 400 if shown.fault and not request.htmx else 200
+    return respond(render_template(template, form=values, preview=shown, **_choices()), status)
 
 
 @blueprint.get("/exports/preview")

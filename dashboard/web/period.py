@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
+from dashboard.engine.export import find_instant
 from dashboard.errors import BadRequest
 from dashboard.web import words
 
@@ -80,8 +81,8 @@ def parse(params: Mapping[str, str], *, now: datetime, zone: tzinfo, every_s: fl
         return preset(name, now)
     if not start:
         raise BadRequest("from: is missing; give the time at which the range starts")
-    start_at = _instant("from", start, zone)
-    end_at = min(_instant("to", end, zone), now) if end else now
+    start_at = find_instant("from", start, now=now, zone=zone)
+    end_at = min(find_instant("to", end, now=now, zone=zone), now) if end else now
     if start_at >= end_at:
         limit = "to" if end and end_at < now else "now"
         raise BadRequest(
@@ -94,14 +95,3 @@ def parse(params: Mapping[str, str], *, now: datetime, zone: tzinfo, every_s: fl
             f"choose at most {words.span(longest_s)}, or export it"
         )
     return Period(name="custom", start_at=start_at, end_at=end_at)
-
-
-def _instant(name: str, text: str, zone: tzinfo) -> datetime:
-    """The instant; a time without an offset is one of the zone."""
-    try:
-        at = datetime.fromisoformat(
-            text.replace(" ", "+") if text.count(":") > 2 else text
-        )  # "+" of a URL left unquoted
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(f"{name}: {text[:64]!r} is not a time; write ISO 8601 such as 2026-01-31T08:00") from error

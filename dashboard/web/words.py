@@ -111,7 +111,8 @@ def time_of_day(at: datetime, zone: tzinfo, now: datetime) -> str:
 
 def moment(at: datetime, zone: tzinfo) -> str:
     """The whole instant with its offset, for tooltips: `2026-11-24 14:25:08 +01:00`."""
-    return at.astimezone(zone).isoformat(sep=" ", timespec="seconds").replace("+", " +", 1)
+    text = at.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    return f"{text[:19]} {text[19:]}"
 
 
 def clock(at: datetime, zone: tzinfo) -> str:

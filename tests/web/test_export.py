@@ -91,6 +91,8 @@ def test_a_filter_narrows_the_rows(client: FlaskClient, query: str, count: int) 
     ("query", "named"),
     [
         ("from=yesterday", "from: "),
+        ("from=0001-01-01T00:00Z&tz=America/New_York", "from: "),
+        ("to=9999-12-31T23:59:59Z&tz=Asia/Tokyo", "to: "),
         ("tz=../../etc", "tz: "),
         ("range=1e99", "range: "),
         ("check=nope", "check: "),
@@ -176,7 +178,10 @@ def test_a_fault_in_the_form_is_said_where_the_rows_would_be(client: FlaskClient
     assert answer.status_code == 200
     assert "from: &#39;yesterday&#39; is not a time" in answer.text
     assert "<table" not in answer.text
-    assert client.get("/exports?from=yesterday").status_code == 200
+    assert client.get("/exports?from=yesterday", headers={"HX-Request": "true"}).status_code == 200
+    page = client.get("/exports?from=yesterday&tz=UTC")
+    assert (page.status_code, page.text.count("is not a time")) == (400, 1)
+    assert 'name="from" value="yesterday"' in page.text
 
 
 def test_what_a_target_said_is_text_in_the_preview(services: FakeServices, client: FlaskClient) -> None:

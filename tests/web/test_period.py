@@ -34,7 +34,16 @@ def test_a_time_without_an_offset_is_one_of_the_page_s_zone():
     assert not period.is_live
 
 
-@pytest.mark.parametrize("text", ["2026-11-24T09:00:00+01:00", "2026-11-24T09:00:00 01:00", "2026-11-24T08:00Z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24T09:00:00+01:00",
+        "2026-11-24T09:00:00 01:00",
+        "2026-11-24T09:00 01:00",
+        "2026-11-24 09:00:00+01:00",
+        "2026-11-24T08:00Z",
+    ],
+)
 def test_an_offset_counts_even_where_a_url_turned_its_plus_into_a_space(text):
     assert asked(from_=text).start_at == datetime(2026, 11, 24, 8, tzinfo=UTC)
 

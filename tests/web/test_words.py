@@ -120,6 +120,7 @@ def test_a_time_is_as_short_as_it_stays_clear(at, text):
 
 def test_zone_and_offset_are_named():
     assert words.moment(NOW, PRAGUE) == "2026-11-24 14:25:08 +01:00"
+    assert words.moment(NOW, ZoneInfo("America/St_Johns")) == "2026-11-24 09:55:08 -03:30"
     assert words.clock(NOW, PRAGUE) == "Tue 24 Nov 14:25:08"
     assert words.place(PRAGUE, NOW) == "Prague, UTC+01:00"
     assert words.place(ZoneInfo("America/St_Johns"), NOW) == "St Johns, UTC-03:30"
