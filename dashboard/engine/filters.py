@@ -15,6 +15,7 @@ from dashboard.errors import BadFilter
 from dashboard.model import BrokenCheck, CheckView
 
 LIMIT_BYTES = 10_000
+LONGEST_QUOTE = 40  # characters of a token that a message repeats
 KEYS = ("st", "tag", "type", "group")
 STATUSES = tuple(status.word for status in Status)
 _TOKEN = re.compile(r'(?P<minus>-?)(?:(?P<key>[^\s":]+):)?(?P<values>(?:"[^"]*"|[^\s"])*)')
@@ -101,7 +102,7 @@ def _refuse_unreadable(text: str) -> None:
         raise BadFilter("the filter holds a NUL character; remove it")
     if text.count('"') % 2:
         token = text[text.rindex('"') :]
-        raise BadFilter(f'the quote in {token!r} is never closed; add a "', token=token)
+        raise BadFilter(f'the quote in {_cut(token)!r} is never closed; add a "', token=token)
 
 
 def _tokens(text: str) -> list[tuple[str, list[str], bool]]:
@@ -133,11 +134,16 @@ def _unquoted(text: str) -> str:
 def _unknown_key(key: str) -> str:
     near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
     way_out = f"did you mean '{near[0]}:'" if near else f"use one of {', '.join(f'{name}:' for name in KEYS)}"
-    return f"unknown key '{key}:', {way_out}; quote the word to search for it as it is"
+    return f"unknown key '{_cut(key)}:', {way_out}; quote the word to search for it as it is"
 
 
 def _empty(key: str, token: str) -> str:
-    return f"'{token}' names nothing; write {key}:something" if key else f"'{token}' is not a word"
+    return f"'{_cut(token)}' names nothing; write {key}:something" if key else f"'{_cut(token)}' is not a word"
+
+
+def _cut(text: str) -> str:
+    """As much of it as a message can hold."""
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
 
 
 def _refuse_unknown_status(values: list[str]) -> None:
@@ -145,4 +151,4 @@ def _refuse_unknown_status(values: list[str]) -> None:
         if value not in STATUSES:
             near = difflib.get_close_matches(value, STATUSES, n=1)
             way_out = f"did you mean '{near[0]}'" if near else f"use one of {', '.join(STATUSES)}"
-            raise BadFilter(f"unknown status '{value}' after st:, {way_out}", token=value)
+            raise BadFilter(f"unknown status '{_cut(value)}' after st:, {way_out}", token=value)

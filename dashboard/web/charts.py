@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LARGEST_POINTS = 1500
 _LINE_BUCKETS = LARGEST_POINTS // 4  # of each: the lowest, the highest, where the line ends at a gap, and the break
 _BAR_SLOTS = 144  # 10 min of a day
-_HEIGHTS = {"ok": 0.35, "warning": 0.65, "critical": 1.0, "unmeasured": 1.0}  # the skyline of the uptime bars
+_HEIGHTS = {"unmeasured": 1.0, "ok": 0.35, "warning": 0.65, "critical": 1.0}  # the skyline of the uptime bars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,8 @@ def status_figure(columns: ResultColumns, axis: Axis) -> go.Figure:
     for slot in slots(found, start_s, length_s, _BAR_SLOTS, until_s=end_s):
         status = slot_status(slot)
         kinds[status.word if status is not None else "unmeasured"].append(slot)
+        if status is None and slot.ok_s > 0:  # the little that was measured, at the foot of the hatch
+            kinds["ok"].append(slot)
     figure = _figure(axis, names=0)
     figure.update_layout(
         hovermode="x", yaxis={"range": [0, 1], "fixedrange": True, "visible": False}, barmode="overlay"

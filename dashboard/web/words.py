@@ -45,10 +45,12 @@ def duration(seconds: float) -> str:
 
 
 def digits(value: float) -> str:
-    """A number with about three digits that matter, thousands set apart: `0.042`, `1.92`, `91`, `12 480`."""
+    """A number with about three digits that matter, thousands set apart: `0.042`, `1.92`, `91`, `12 480`, `1e+300`."""
     if not math.isfinite(value):
         return NONE
     size = abs(value)
+    if size >= 1e15:
+        return f"{value:.3g}"
     if size >= 1000 or value == int(value):
         return f"{value:,.0f}".replace(",", "\u202f")
     if size >= 100:

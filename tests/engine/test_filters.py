@@ -107,6 +107,13 @@ def test_bad_filter_names_the_token_and_the_way_out(text, message, token):
     assert caught.value.token == token
 
 
+@pytest.mark.parametrize("text", ["k" * 9000 + ":x", "st:" + "a" * 9000, '"' + "a" * 9000, "tag:" + "," * 9000])
+def test_the_message_about_a_long_token_stays_short(text):
+    with pytest.raises(BadFilter) as caught:
+        parse(text)
+    assert len(str(caught.value)) < 200
+
+
 def test_a_paused_check_has_no_status_to_be_found_by():
     assert not parse("st:ok").matches(view(paused=True))
     assert parse("-st:ok").matches(view(paused=True))

@@ -161,7 +161,7 @@ def test_the_status_band_is_as_tall_as_the_status_is_bad_and_marks_what_was_not_
 
     found = drawn(every(10, 180, status=status))["status"]
     bars = {trace["name"]: trace for trace in found["data"]}
-    assert list(bars) == ["ok", "warning", "critical", "not measured"]
+    assert list(bars) == ["not measured", "ok", "warning", "critical"]
     assert {name: set(trace["y"]) for name, trace in bars.items()} == {
         "ok": {0.35},
         "warning": {0.65},
@@ -170,6 +170,13 @@ def test_the_status_band_is_as_tall_as_the_status_is_bad_and_marks_what_was_not_
     }
     assert sum(len(trace["x"]) for trace in bars.values()) == 144
     assert len(bars["not measured"]["x"]) == pytest.approx(72, abs=2)  # the half hour that nobody measured
+
+
+def test_the_little_that_was_measured_just_after_a_start_stands_before_the_hatch():
+    found = drawn(every(10, 12, start_at=NOW - timedelta(minutes=2)), period=preset("24h", NOW))["status"]
+    bars = {trace["name"]: trace for trace in found["data"]}
+    assert (len(bars["not measured"]["x"]), bars["ok"]["y"]) == (144, [0.35])
+    assert bars["ok"]["x"] == bars["not measured"]["x"][-1:]
 
 
 def test_unknown_time_is_never_drawn_as_ok():

@@ -117,6 +117,12 @@ def test_all_green_is_one_line():
     assert 'href="/static/icons/ok.svg' in page
 
 
+def test_all_green_counts_no_check_that_never_ran_or_is_paused():
+    checks = [make_check("a"), make_check("b"), make_check("c", paused=True)]
+    page = page_of(FakeServices(checks, [make_result("a")]))
+    assert "1 of 3 checks ok, none has a problem." in page
+
+
 def test_a_page_without_checks_says_what_belongs_here():
     page = page_of(FakeServices())
     assert "No checks yet." in page

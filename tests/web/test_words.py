@@ -69,6 +69,7 @@ def test_an_interval_reads_as_it_was_configured(seconds, text):
         (-0.5, "d", "-1 d"),
         (18, "", "18"),
         (12480.4, "", "12'480"),
+        (-1.5e300, "", "-1.5e+300"),
         (0.5, "/s", "0.50 /s"),
         (float("nan"), "s", "–"),
         (float("inf"), "B", "–"),
