@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 RETAIN_EVERY_S = 3600.0
 _M_ARENA_MAX = -8  # malloc.h
+ROOM_S = 5.0  # what a single run waits for room on a full disk; a server waits on
 STOP_S = 7.0  # for the prober; all of it ends within 10 s
 
 
@@ -196,7 +197,7 @@ def _serve_pages(watchroom: Watchroom, signals: queue.SimpleQueue[int]) -> None:
     server = WebServer(app, settings.server.host, settings.server.port)
     server_file = settings.data / SERVER_FILE
     try:
-        _write_private(server_file, {"url": server.url, "token": token, "pid": os.getpid()})
+        _tell_commands(server_file, {"url": server.url, "token": token, "pid": os.getpid()})
         server.start()
         print(_greeting(settings, server.url), flush=True)  # noqa: T201 - the one line for the person who started us
         _obey(watchroom, signals)
@@ -235,7 +236,10 @@ def _listen_for_signals() -> queue.SimpleQueue[int]:
 
 
 def run_once(settings: Settings, check_id: str, by: str) -> Result:
-    """Run one check in this process, where no server runs, and record it. Raises UnknownCheck, StoreLocked, StoreUnavailable."""
+    """Run one check in this process, where no server runs, and record it.
+
+    Raises UnknownCheck, StoreLocked, StoreUnavailable, and StoreFull when the disk has no room for some seconds.
+    """
     from checks._tools import Tools
     from dashboard.prober.runner import Runner
     from dashboard.prober.workers import Threads
@@ -254,14 +258,17 @@ def run_once(settings: Settings, check_id: str, by: str) -> Result:
             runner.commands_enabled = settings.commands_enabled
             return await runner.run(check, "manual", by)
 
+    patience = threading.Timer(ROOM_S, store.close)
     store.open()
     try:
         recorded.append(asyncio.run(measure()))
         pipeline = Pipeline(store, LiveBoard(boot="cli", clock=clock))
         pipeline.start()
         pipeline.configure([check], [])
+        patience.start()
         pipeline.record(recorded)
     finally:
+        patience.cancel()
         store.close()
     return recorded[0]
 
@@ -275,13 +282,21 @@ def _secrets(settings: Settings) -> frozenset[str]:
     return frozenset(secret for check in settings.checks for secret in check.secrets)
 
 
-def _write_private(path: Path, content: dict[str, object]) -> None:
-    """Write a file that only this user can read, whole or not at all."""
+def _tell_commands(path: Path, content: dict[str, object]) -> None:
+    """Write where we are into a file that only this user can read, whole or not at all.
+
+    A full disk is no reason not to serve: pages and history are read, only `python run.py run` does not find us.
+    """
     fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(orjson.dumps(content))
-    fresh.replace(path)
+    try:
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(orjson.dumps(content))
+        fresh.replace(path)
+    except OSError as error:
+        logger.warning("%s: commands will not find this server: %s", path, error.strerror)
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
 
 
 def _greeting(settings: Settings, url: str) -> str:
