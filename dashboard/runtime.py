@@ -132,7 +132,7 @@ class Watchroom:
             logger.warning(sentence)
         self._log_lines.secrets = _secrets(settings)
         self.pipeline.configure(settings.checks, settings.broken)
-        self.settings = settings
+        self.settings = config.until_restart(self.settings, settings)
         self._config_problems = difference.needs_restart
         self.board.touch()
         logger.info(

@@ -1,4 +1,4 @@
-"""SIGHUP: what becomes of a configuration that went away, and of checks that cannot run as it is."""
+"""SIGHUP: a file that went away, checks that cannot run as it is, and what only a restart changes."""
 
 from __future__ import annotations
 
@@ -36,3 +36,18 @@ def test_the_log_names_each_check_that_will_not_run(tmp_path):
         assert log.read_text().count("check 'db' will not run: host: the environment variable NOPE_NOPE") == 1
         made.hang_up()
         eventually(lambda: log.read_text().count("check 'db' will not run") == 2)
+
+
+def test_what_waits_for_a_restart_is_told_until_then(tmp_path):
+    with product(tmp_path) as made:
+        made.configure("server: {access: open}\nchecks: [{id: up, type: host, what: uptime, every: 1s}]")
+        made.start()
+        assert b"Open access" in made.get("/")
+        made.configure("checks: [{id: up, type: host, what: uptime, every: 1s}]")
+        log = made.folder / "log"
+        for count in (1, 2):
+            made.hang_up()
+            eventually(lambda count=count: log.read_text().count("configuration read again") == count)
+            assert log.read_text().count("server.access stays open until Watchroom is restarted") == count
+            assert b"Open access" in made.get("/")
+        assert eventually(lambda: made.health()["config_problems"])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 import checks
 from dashboard.config.check_list import CheckList, Rules, read_checks
-from dashboard.config.difference import Difference, diff
+from dashboard.config.difference import Difference, diff, until_restart
 from dashboard.config.faults import did_you_mean, problems_of
 from dashboard.config.machine import default_settings
 from dashboard.config.models import CommandsKeys, FileKeys, RetentionKeys, Section, ServerKeys, SharedKeys
@@ -24,7 +24,7 @@ from dashboard.config.tree import read_tree
 from dashboard.errors import ConfigError, Problem
 from dashboard.model import Server, Settings
 
-__all__ = ["DEFAULT_FILE", "Difference", "default_settings", "diff", "load", "parse"]
+__all__ = ["DEFAULT_FILE", "Difference", "default_settings", "diff", "load", "parse", "until_restart"]
 
 DEFAULT_FILE = Path("watchroom.yaml")
 _LONGEST_MESSAGE = 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dashboard.model import BrokenCheck, Check, Settings
 
@@ -28,6 +28,7 @@ def diff(old: Settings, new: Settings) -> Difference:
     pinned = (
         ("server.host", old.server.host, new.server.host),
         ("server.port", old.server.port, new.server.port),
+        ("server.access", old.server.access, new.server.access),
         ("the data directory", old.data, new.data),
     )
     return Difference(
@@ -40,6 +41,13 @@ def diff(old: Settings, new: Settings) -> Difference:
             if was != now
         ),
     )
+
+
+def until_restart(old: Settings, new: Settings) -> Settings:
+    """The new settings with what a running server cannot change as it is: whoever could reach it still can."""
+    kept = old.server
+    server = replace(new.server, host=kept.host, port=kept.port, access=kept.access)
+    return replace(new, server=server, data=old.data)
 
 
 def _by_id(settings: Settings) -> dict[str, Check | BrokenCheck]:
