@@ -134,19 +134,23 @@ def serve(above: Options, config: Path | None, data: Path | None, host: str | No
 @click.pass_obj
 def validate(above: Options, file: Path | None, config: Path | None, schema: bool) -> None:
     """Check the configuration FILE; exit 2 with every problem where there are any."""
-    if schema:
-        import orjson
-
-        from dashboard.config.schema import json_schema
-
-        click.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
-        return
     options = Options(config=file or config).over(above)
     with _plain_errors():
+        if schema:
+            click.echo(_schema())
+            return
         settings = _load(options)
         for broken in settings.broken:
             click.echo(f"check {broken.id!r} will not run: {broken.fault}", err=True)
         click.echo(_summary(settings))
+
+
+def _schema() -> str:
+    import orjson
+
+    from dashboard.config.schema import json_schema
+
+    return orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode()
 
 
 @main.command(cls=_Plugin)

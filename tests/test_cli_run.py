@@ -188,7 +188,9 @@ def test_a_faulty_configuration_exits_with_3(folder):
     assert "watchroom.yaml:1: checks: must be a list" in found.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["up", "--bogus"], ["up", "--wait", "x"], ["up", "--wait", "61"], ["up", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["up", "--bogus"], ["up", "--wait", "x"], ["up", "--wait", "61"], ["up", "b"]]
+)
 def test_wrong_use_exits_with_3(folder, arguments):
     assert call(*arguments).exit_code == 3
 
