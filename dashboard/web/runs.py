@@ -93,9 +93,9 @@ def _rows(ids: Sequence[str]) -> Response:
 
 
 def _way_back() -> str:
-    """The page of ours that the form was on."""
+    """The page of ours that the form was on. Browsers read a backslash as a slash and leave out tabs and line ends."""
     back = request.form.get("back", "/")
-    is_ours = back.startswith("/") and not back.startswith(("//", "/\\"))
+    is_ours = back.startswith("/") and not back.startswith("//") and back.isprintable() and "\\" not in back
     return back if is_ours else "/"
 
 

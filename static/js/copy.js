@@ -11,12 +11,14 @@
   // navigator.clipboard exists only over HTTPS and on localhost
   async function put(text) {
     if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const focused = document.activeElement;
     const field = document.createElement("textarea");
     field.value = text;
     document.body.append(field);
     field.select();
     const done = document.execCommand("copy");
     field.remove();
+    focused.focus({ preventScroll: true });
     if (!done) throw new Error("the browser did not copy");
   }
 
@@ -33,7 +35,6 @@
     setTimeout(() => {
       button.textContent = word;
       delete button.dataset.said;
-      button.focus({ preventScroll: true });
     }, SAID_MS);
   }
 

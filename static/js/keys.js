@@ -59,8 +59,12 @@
   theme.addEventListener("click", (event) => {
     const choice = event.target.dataset.choice;
     if (!choice) return;
-    localStorage.setItem("theme", choice);
     choose(choice);
+    try {
+      localStorage.setItem("theme", choice);
+    } catch {
+      // storage is off: the choice lasts as long as the page
+    }
   });
   choose(document.documentElement.dataset.theme ?? "auto");
 })();

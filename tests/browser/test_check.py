@@ -162,6 +162,16 @@ def test_copies_are_the_address_the_command_and_the_text(page, serve, faults):
     assert copied("Copy as text").startswith("api: ok since 2026-11-24")
 
 
+def test_a_copy_leaves_the_focus_where_it_went_meanwhile(page, serve, faults):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_check(page, serve(well()).url)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.get_by_role("link", name="1 h").focus()
+    expect(page.get_by_role("button", name="Copy link")).to_be_visible(timeout=5000)
+    expect(page.get_by_role("link", name="1 h")).to_be_focused()
+
+
 def test_charts_that_cannot_be_loaded_say_so(page, serve):
     page.route("**/charts.json*", lambda route: route.fulfill(status=503, json={"error": "the store is closed"}))
     page.goto(f"{serve(well()).url}/checks/api")

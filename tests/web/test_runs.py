@@ -103,7 +103,18 @@ def test_the_button_works_without_scripts(services, client):
     assert services.runs.asked == [("api", "local")]
 
 
-@pytest.mark.parametrize("back", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:x", ""])
+@pytest.mark.parametrize(
+    "back",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "javascript:x",
+        "",
+    ],
+)
 def test_the_way_back_never_leaves_the_site(client, back):
     answer = client.post("/run", data={"id": "api", "back": back}, headers=BROWSER)
     assert answer.headers["Location"] == "/"
