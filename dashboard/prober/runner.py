@@ -79,6 +79,10 @@ def _masked(reading: Reading, check: Check) -> Reading:
     return replace(
         reading,
         summary=mask(reading.summary),
+        metrics=tuple(
+            replace(metric, name=mask(metric.name), unit=mask(metric.unit))  # a plugin's perfdata names them
+            for metric in reading.metrics
+        ),
         detail=Detail(
             phase=mask(detail.phase),
             expected=mask(detail.expected),

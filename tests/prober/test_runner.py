@@ -159,3 +159,9 @@ def test_the_timeout_of_the_schedule_is_the_deadline_of_the_run() -> None:
     ((result,), _) = _run(_check(script, schedule=Schedule(every_s=1.0, timeout_s=0.8)))
     assert script.timeouts_s == pytest.approx([0.8])
     assert result.covers_s == pytest.approx(2.3)
+
+
+def test_secrets_are_masked_in_the_names_of_metrics_and_in_their_units() -> None:
+    reading = Reading(status=Status.OK, summary="well", metrics=(Metric(name="pw s3cret", value=1.0, unit="s3cret"),))
+    ((result,), _) = _run(_check(Script([reading]), secrets=("s3cret",)))
+    assert (result.metrics, result.units) == ({"pw ***": 1.0}, {"pw ***": "***"})
