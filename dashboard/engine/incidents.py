@@ -20,8 +20,9 @@ class Step:
 def advance(state: CheckState, incident: Incident | None, result: Result, check: Check, *, new_id: int) -> Step:
     """Fold one result in. `incident` is the open one, if any; `new_id` is the id a new incident would take.
 
-    A trouble is confirmed by `failure_threshold` bad results in a row, at the least severe status among them; while it is
-    open the same rule raises or lowers its status. `success_threshold` good ones in a row close it, at the first of them.
+    A trouble is confirmed by `failure_threshold` bad results in a row, at the least severe status among them. While it is
+    open, its status rises or falls only when as many results in a row are all worse, or all lighter: one odd result in a
+    long outage changes nothing. `success_threshold` good ones in a row close it, at the first of them.
     A result that is already folded in changes nothing.
     """
     if result.id and result.id <= state.last_id:
@@ -46,7 +47,11 @@ def _confirmed(state: CheckState, recent: tuple[Status, ...], check: Check, *, i
         return Status.OK if len(_trailing(recent, good=True)) >= needed else state.status
     if len(bad) < check.failure_threshold:
         return state.status
-    return min(bad[-check.failure_threshold :], key=lambda status: status.severity)
+    window = sorted(bad[-check.failure_threshold :], key=lambda status: status.severity)
+    lightest, worst = window[0], window[-1]
+    if not is_open or state.status is None or lightest.severity > state.status.severity:
+        return lightest
+    return worst if worst.severity < state.status.severity else state.status
 
 
 def _trailing(recent: tuple[Status, ...], *, good: bool) -> tuple[Status, ...]:
