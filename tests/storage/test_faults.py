@@ -38,7 +38,7 @@ def store(tmp_path: Path, files: FailingFiles) -> Iterator[TinyStore]:
 
 
 def ids_in(store: TinyStore) -> list[int]:
-    return [row_id for columns in store.export_columns() for row_id in columns.ids]
+    return sorted(row_id for columns in store.export_columns() for row_id in columns.ids)
 
 
 def until(is_so: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ from fakes import FakeClock
 from storage.samples import START_AT, make_result, make_results
 
 from checks.base import Status
+from dashboard.storage import timeline
 from dashboard.storage.appender import Limits
 from dashboard.storage.base import History
 from dashboard.storage.journal import generations
@@ -162,7 +163,10 @@ def test_retention_keeps_the_file_that_is_written(store: TinyStore, clock: FakeC
     assert store.append(make_results(1)) == [151]
 
 
-def test_an_export_that_runs_while_retention_works_ends_well(store: TinyStore, clock: FakeClock) -> None:
+def test_an_export_that_runs_while_retention_works_ends_well(
+    store: TinyStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "_LOOK_AHEAD_ROWS", 10)
     for first in range(0, 500, 50):
         store.append(make_results(50, first=first))
     chunks = store.export()
