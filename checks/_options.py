@@ -47,7 +47,13 @@ def read_order(kind: type[Probe], words: Iterable[str]) -> Order:
             ranges.setdefault(tail, {})[head] = value
         else:
             _put(kind, options, head, tail, value)
-    return Order(probe=_probe(kind, options), timeout_s=timeout_s, thresholds=_thresholds(ranges))
+    probe = _probe(kind, options)
+    for metric in ranges:
+        if probe.metric_names and metric not in probe.metric_names:
+            near = difflib.get_close_matches(metric, probe.metric_names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(probe.metric_names))}"
+            raise UsageError(f"threshold: {kind.type} has no metric {metric!r}; {hint}")
+    return Order(probe=probe, timeout_s=timeout_s, thresholds=_thresholds(ranges))
 
 
 def _put(kind: type[Probe], options: dict[str, object], name: str, inner: str, value: str) -> None:

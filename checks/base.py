@@ -83,10 +83,13 @@ class Threshold:
         match = _RANGE.fullmatch(text)
         if match is None or not text.strip().strip("@"):
             raise ValueError(f"{text!r} is not a range such as '0.5', '14:', '10:20', '~:30' or '@10:20'")
-        at, start, colon, end = match.groups()
-        low = -math.inf if start == "~" else float(start) if start else 0.0
-        high = float(end) if end else math.inf
-        if not colon and not end:
+        at, start, _, end = match.groups()
+        try:
+            low = -math.inf if start == "~" else float(start) if start else 0.0
+            high = float(end) if end else math.inf
+        except ValueError as error:
+            raise ValueError(f"{text!r} holds something that is not a number") from error
+        if not start and not end:
             raise ValueError(f"{text!r} has no number")
         if low > high:
             raise ValueError(f"{text!r} starts above its end")
@@ -297,6 +300,11 @@ class Probe(BaseModel):
     def headline(self) -> str:
         """The metric that stands for the check in a list; the run's duration where there is none."""
         return "response_time"
+
+    @property
+    def metric_names(self) -> frozenset[str]:
+        """Every metric that a run may give, so that a threshold can be on nothing else; empty where only the target knows."""
+        return frozenset()
 
     def reproduction(self) -> str:
         """A shell command that does the same by hand, secrets masked; empty where there is none."""

@@ -53,6 +53,11 @@ class Host(Probe, type="host"):
         """The metric that tells most."""
         return _ASPECTS[self.what].headline
 
+    @property
+    def metric_names(self) -> frozenset[str]:
+        """The numbers of this `what`."""
+        return _ASPECTS[self.what].metrics
+
     def reproduction(self) -> str:
         """The command that shows the same numbers."""
         return _ASPECTS[self.what].by_hand.format(path=shlex.quote(self.path))
@@ -292,6 +297,7 @@ class _Aspect:
     """All there is to one `what`. `suggested` is `{metric: (warning, critical)}`."""
 
     measure: Callable[[Host, Context], Awaitable[Reading]]
+    metrics: frozenset[str]
     headline: str
     by_hand: str
     suggested: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
@@ -301,25 +307,61 @@ class _Aspect:
 _ASPECTS: Mapping[What, _Aspect] = {
     "cpu": _Aspect(
         measure=_cpu,
+        metrics=frozenset(["percent", "user", "system", "iowait", "steal"]),
         headline="percent",
         by_hand="vmstat 1 2",
         suggested={"percent": ("90", None), "steal": ("20", None)},
     ),
-    "memory": _Aspect(measure=_memory, headline="percent", by_hand="free -h", suggested={"percent": ("90", "97")}),
-    "swap": _Aspect(
-        measure=_swap, headline="percent", by_hand="free -h; vmstat 1 2", suggested={"percent": ("80", None)}
+    "memory": _Aspect(
+        measure=_memory,
+        metrics=frozenset(["percent", "used", "available"]),
+        headline="percent",
+        by_hand="free -h",
+        suggested={"percent": ("90", "97")},
     ),
-    "load": _Aspect(measure=_load, headline="load1", by_hand="uptime; nproc", suggested={"load5_per_core": ("2", "5")}),
-    "disk": _Aspect(measure=_disk, headline="percent", by_hand="df -h {path}", suggested={"percent": ("85", "95")}),
-    "inodes": _Aspect(measure=_inodes, headline="percent", by_hand="df -i {path}", suggested={"percent": ("85", "95")}),
-    "network": _Aspect(measure=_network, headline="in", by_hand="cat /proc/net/dev", suggested={"errors": ("1", None)}),
+    "swap": _Aspect(
+        measure=_swap,
+        metrics=frozenset(["percent", "used", "in", "out"]),
+        headline="percent",
+        by_hand="free -h; vmstat 1 2",
+        suggested={"percent": ("80", None)},
+    ),
+    "load": _Aspect(
+        measure=_load,
+        metrics=frozenset(["load1", "load5", "load15", "load5_per_core"]),
+        headline="load1",
+        by_hand="uptime; nproc",
+        suggested={"load5_per_core": ("2", "5")},
+    ),
+    "disk": _Aspect(
+        measure=_disk,
+        metrics=frozenset(["percent", "free", "total"]),
+        headline="percent",
+        by_hand="df -h {path}",
+        suggested={"percent": ("85", "95")},
+    ),
+    "inodes": _Aspect(
+        measure=_inodes,
+        metrics=frozenset(["percent", "free", "total"]),
+        headline="percent",
+        by_hand="df -i {path}",
+        suggested={"percent": ("85", "95")},
+    ),
+    "network": _Aspect(
+        measure=_network,
+        metrics=frozenset(["in", "out", "errors", "drops"]),
+        headline="in",
+        by_hand="cat /proc/net/dev",
+        suggested={"errors": ("1", None)},
+    ),
     "clock": _Aspect(
         measure=_clock,
+        metrics=frozenset(["synchronised", "estimated_error", "max_error", "jump"]),
         headline="estimated_error",
         by_hand="timedatectl",
         suggested={"jump": ("-1:1", None)},
     ),
-    "uptime": _Aspect(measure=_uptime, headline="uptime", by_hand="uptime -s"),
+    "uptime": _Aspect(measure=_uptime, metrics=frozenset(["uptime"]), headline="uptime", by_hand="uptime -s"),
 }
 
 

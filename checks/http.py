@@ -130,6 +130,13 @@ class Http(Probe, type="http"):
             _status_range(str(entry))
         return tuple(entries)
 
+    @field_validator("bearer")
+    @classmethod
+    def _check_bearer(cls, bearer: SecretStr | None) -> SecretStr | None:
+        if bearer is not None and not bearer.get_secret_value().isprintable():
+            raise ValueError("holds a line end or another control character")
+        return bearer
+
     @field_validator("body_matches")
     @classmethod
     def _check_pattern(cls, pattern: str) -> str:
@@ -156,6 +163,12 @@ class Http(Probe, type="http"):
         """Prepare once what every run needs."""
         self._statuses = tuple(_status_range(str(entry)) for entry in self.expect_status)
         self._pattern = _compiled(self.body_matches) if self.body_matches else None
+
+    @property
+    def metric_names(self) -> frozenset[str]:
+        """The response time, its phases, the size and the certificate's days."""
+        phases = ("dns", "connect", "tls", "first_byte", "transfer")
+        return frozenset({"response_time", "size", "certificate_days", *phases})
 
     async def run(self, context: Context) -> Reading:
         """Ask, follow redirects, judge the final answer."""

@@ -16,6 +16,11 @@ class Prober(Probe, type="prober"):
         """How late runs start."""
         return "lateness_p99"
 
+    @property
+    def metric_names(self) -> frozenset[str]:
+        """What the prober knows of itself, in numbers."""
+        return frozenset({"lateness_p50", "lateness_p99", "fires", "in_flight", "queued", "skipped"})
+
     async def run(self, context: Context) -> Reading:
         """What the prober knows of itself."""
         health = context.prober_health()

@@ -40,6 +40,11 @@ class Tcp(Probe, type="tcp"):
             raise ValueError(f"{host} hands out this machine's cloud credentials; no check may ask it")
         return host
 
+    @property
+    def metric_names(self) -> frozenset[str]:
+        """The response time and its parts."""
+        return frozenset({"response_time", "dns", "connect", "first_byte"})
+
     async def run(self, context: Context) -> Reading:
         """Connect; send and wait for the expected text where there is one."""
         found = await judged_addresses(context, self.host, self.family)

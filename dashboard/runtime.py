@@ -80,7 +80,7 @@ class Watchroom:
         self.own = OwnWatch(
             prober=self.prober, history=self._store, config_problems=lambda: self._config_problems, clock=self._clock
         )
-        self._troubles = self.own_troubles()
+        self._troubles: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Begin to measure and to remember. Raises StoreLocked, StoreUnavailable."""

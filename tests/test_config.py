@@ -320,3 +320,26 @@ def test_ten_thousand_checks_load_in_five_seconds_of_this_processor():
     settings = read(text)
     assert len(settings.checks) == 10_000
     assert time.process_time() - began_s <= 5.0
+
+
+def test_a_threshold_that_could_never_alarm_is_refused_with_its_line():
+    found = problems(
+        "checks:\n"
+        "  - id: api\n    type: http\n    url: http://127.0.0.1/\n    thresholds:\n"
+        "      response_time: {critical: '2'}\n      response_tme: {critical: '2'}\n"
+    )
+    assert found == [
+        "line 7: check 'api': thresholds: http has no metric 'response_tme', did you mean 'response_time'?"
+    ]
+
+
+def test_a_plugin_may_have_any_metric():
+    text = "commands: {enabled: true}\nchecks:\n  - {id: a, type: command, argv: [/bin/true], thresholds: {users: {warning: '5'}}}\n"
+    assert read(text).checks[0].thresholds.keys() == {"users"}
+
+
+def test_a_token_with_a_line_end_is_refused_without_showing_it():
+    text = 'checks:\n  - {id: api, type: http, url: "http://127.0.0.1/", bearer: "canary\\nEvil: 1"}\n'
+    (found,) = problems(text)
+    assert "bearer: holds a line end" in found
+    assert "canary" not in found

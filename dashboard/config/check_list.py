@@ -100,6 +100,8 @@ class _Entry:
             return None
         probe = self._validated(probe_class, options, tops)
         self._refuse_commands(probe_class)
+        if keys is not None and probe is not None:
+            self._refuse_idle_thresholds(keys, probe)
         if self.problems:
             return None
         if self.faults or keys is None or schedule is None or probe is None:
@@ -163,6 +165,16 @@ class _Entry:
             source = self.rules.source
             fault = f"type: {probe_class.type} runs programs, and others may write to {source}: `chmod go-w {source}`"
             self.problems.append(self.problem(fault, "type"))
+
+    def _refuse_idle_thresholds(self, keys: CheckKeys, probe: Probe) -> None:
+        """A threshold on a metric that the probe never gives would never alarm."""
+        known, tree = probe.metric_names, self.entry.get("thresholds")
+        if not known or not isinstance(tree, YamlMapping):
+            return
+        for metric in keys.thresholds.keys() - known:
+            fault = f"thresholds: {probe.type} has no metric {metric[:64]!r}{did_you_mean(metric, known)}"
+            message = f"{self.title}{mask(fault, self.secrets)}"
+            self.problems.append(Problem(message=message, line=tree.line_of(metric), check_id=self.check_id))
 
     def _broken(self) -> BrokenCheck:
         tags = self.entry.get("tags", self.rules.defaults.tags)

@@ -46,7 +46,7 @@ class WebServer:
             asyncore_use_poll=True,
             connection_limit=_room_for_connections(),
             max_request_header_size=LARGEST_HEADER_BYTES,
-            max_request_body_size=LARGEST_BODY_BYTES,
+            max_request_body_size=8 * LARGEST_BODY_BYTES,  # beyond LARGEST_BODY_BYTES the app itself refuses, in words
             outbuf_high_watermark=BUFFERED_BYTES,
             outbuf_overflow=SPILLED_BYTES,
             ident="",

@@ -96,6 +96,7 @@ def test_this_machine_can_be_measured(context: LocalContext, what: What) -> None
 def test_headline_and_suggested_thresholds_name_metrics_that_exist(what: What) -> None:
     assert Host(what=what).headline in UNITS[what]
     assert suggested_thresholds(what).keys() <= UNITS[what].keys()
+    assert Host(what=what).metric_names == UNITS[what].keys()
 
 
 @pytest.mark.parametrize("what", WHATS)
