@@ -233,7 +233,7 @@ def test_a_finger_finds_targets_of_44_pixels(browser, serve):
     open_overview(page, serve(sample_services(70)).url)
     small = page.evaluate(
         """() => [...document.querySelectorAll('main a, main button, main input, main summary, nav a')]
-            .filter(element => element.checkVisibility())
+            .filter(element => element.checkVisibility({contentVisibilityAuto: true}))
             .map(element => [element.className || element.id, element.getBoundingClientRect().height])
             .filter(([, height]) => height < 43.9)"""
     )
