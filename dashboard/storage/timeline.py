@@ -16,7 +16,7 @@ from dashboard.storage.parts import Part
 from dashboard.storage.records import Row, columns_of
 
 _LATEST_S = 3600.0  # no run lasts longer: the largest timeout
-_LOOK_AHEAD_ROWS = 16_384  # about 10 MB; 164 s at 100 results a second
+_LOOK_AHEAD_ROWS = 8_192  # about 5 MB; 82 s at 100 results a second
 
 
 class Timeline:

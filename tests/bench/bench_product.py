@@ -79,7 +79,7 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def helper(source: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def program(source: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A small program that prints its port, and is gone at the end."""
     process = subprocess.Popen([sys.executable, "-c", source, *arguments], stdout=subprocess.PIPE, text=True)
     try:
@@ -93,7 +93,7 @@ def helper(source: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str]
 @contextlib.contextmanager
 def workshop() -> Iterator[tuple[Product, int]]:
     """A product in a folder of its own, and the port of a web server to check."""
-    with tempfile.TemporaryDirectory() as folder, helper(TARGET) as (_, port), product(Path(folder)) as made:
+    with tempfile.TemporaryDirectory() as folder, program(TARGET) as (_, port), product(Path(folder)) as made:
         yield made, port
 
 
@@ -160,7 +160,7 @@ def bench_start() -> Iterator[Figure]:
             ours.append(time.perf_counter() - start_s)
             made.stop()
             start_s = time.perf_counter()
-            with helper(BARE_SERVER) as (_, bare_port):
+            with program(BARE_SERVER) as (_, bare_port):
                 fetch(bare_port)
                 bare.append(time.perf_counter() - start_s)
     value = statistics.median(ours)
@@ -181,7 +181,7 @@ def pss_mib(process: psutil.Process) -> float:
 
 def bench_memory() -> Iterator[Figure]:
     """Memory of both processes, idle with 10 checks, after a page was shown."""
-    with workshop() as (made, port), helper(BARE_SERVER) as (bare, bare_port):
+    with workshop() as (made, port), program(BARE_SERVER) as (bare, bare_port):
         made.configure(configuration(10, port, "10s"))
         made.start()
         fetch(port_of(made))
@@ -217,7 +217,7 @@ def bench_overview() -> Iterator[Figure]:
     with busy_board(500) as (made, _), tempfile.NamedTemporaryFile("w", suffix=".html") as page:
         page.write(made.get("/").decode())
         page.flush()
-        with helper(BARE_SERVER, page.name) as (_, bare_port):
+        with program(BARE_SERVER, page.name) as (_, bare_port):
             ours, bare = [], []
             mine = http.client.HTTPConnection("127.0.0.1", port_of(made))
             theirs = http.client.HTTPConnection("127.0.0.1", bare_port)
@@ -243,7 +243,7 @@ def bench_paint() -> Iterator[Figure]:
     from playwright.sync_api import sync_playwright
 
     flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    with busy_board(500) as (made, _), helper(BARE_SERVER) as (_, bare_port), sync_playwright() as playwright:
+    with busy_board(500) as (made, _), program(BARE_SERVER) as (_, bare_port), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=flags)
 
         def paint_s(url: str) -> float:
