@@ -13,7 +13,7 @@ def test_a_file_that_went_away_is_refused_and_the_last_good_one_runs_on(tmp_path
         made.hang_up()
         problems = eventually(lambda: made.health()["config_problems"])
         assert "does not exist" in problems[0]
-        assert made.health()["prober"]["checks"] == 1
+        eventually(lambda: made.health()["prober"]["checks"] == 1)
         assert made.stop() == 0
 
 
