@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -309,6 +309,3 @@ class Probe(BaseModel):
     def reproduction(self) -> str:
         """A shell command that does the same by hand, secrets masked; empty where there is none."""
         return ""
-
-
-Measure = Callable[[Probe, Context, Mapping[str, Thresholds]], Awaitable[Reading]]

@@ -123,13 +123,6 @@ class LiveBoard:
                 entry.run_since_at = self._clock.now() if phase else None
                 self._touch(entry)
 
-    def forget_runs(self) -> None:
-        """No run is queued or going any more: the prober is gone."""
-        with self._changed:
-            going = [check_id for check_id, entry in self._entries.items() if entry.run_phase]
-        for check_id in going:
-            self.run_changed(check_id, None)
-
     def tick(self) -> None:
         """Let time pass: mark results that no longer cover now, and move the bars on when a slot begins."""
         now_at = self._clock.now()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,10 +66,3 @@ class Services(Protocol):
     def runs(self) -> Runs: ...
     @property
     def own(self) -> Own: ...
-
-
-class Recorder(Protocol):
-    """The only way results are written."""
-
-    def record(self, results: Sequence[Result]) -> None:
-        """Record durably, fold in, publish. Returns only when durable."""

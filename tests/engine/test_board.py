@@ -163,12 +163,12 @@ def test_incident_is_shown_until_it_closes(board):
     assert board.check("api").incident is None
 
 
-def test_run_phase_is_shown_and_forgotten_when_the_prober_goes(board):
+def test_run_phase_is_shown_until_the_run_is_over(board):
     configure(board, [make_check()])
     board.run_changed("api", "running")
     assert board.check("api").run_phase == "running"
     assert board.check("api").run_since_at == NOW
-    board.forget_runs()
+    board.run_changed("api", None)
     assert board.check("api").run_phase is None
 
 
