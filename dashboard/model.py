@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -60,6 +61,7 @@ class Check:
     success_threshold: int = 1
     retries: int = 0
     paused: bool = False
+    retention: Retention | None = None  # None = that of the settings
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -82,6 +84,7 @@ class BrokenCheck:
     fault: str
     group: str = ""
     tags: tuple[str, ...] = ()
+    retention: Retention | None = None  # None = that of the settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +152,12 @@ class Slot:
     warning_s: float = 0.0
     critical_s: float = 0.0
     unknown_s: float = 0.0
+    maintenance_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uptime:
-    """Seconds per kind over a range; `unmeasured_s` counts unknown time and gaps."""
+    """Seconds per kind over a range; `unmeasured_s` counts unknown time and gaps, maintenance is told apart."""
 
     start_at: datetime
     end_at: datetime
@@ -161,6 +165,7 @@ class Uptime:
     warning_s: float
     critical_s: float
     unmeasured_s: float
+    maintenance_s: float = 0.0
 
     @property
     def ratio(self) -> float | None:
@@ -170,8 +175,8 @@ class Uptime:
 
     @property
     def coverage_ratio(self) -> float:
-        """Measured time over all time, 0-1."""
-        total = (self.end_at - self.start_at).total_seconds()
+        """Measured time over all time outside maintenance, 0-1."""
+        total = (self.end_at - self.start_at).total_seconds() - self.maintenance_s
         return min(1.0, (self.ok_s + self.warning_s + self.critical_s) / total) if total > 0 else 0.0
 
 
@@ -216,8 +221,65 @@ class BoardView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long each class of history is kept, in seconds; infinity = for ever."""
+
+    raw_s: float = 30 * 86400.0
+    five_minutes_s: float = 90 * 86400.0
+    hours_s: float = 730 * 86400.0
+    days_s: float = inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClass:
+    """What one class of files takes. `rows` are results (raw classes) or buckets (rollups); `keep_s` 0 = no limit of its own."""
+
+    name: Literal["journals", "raw", "five_minutes", "hours", "days", "documents", "quarantine", "reserve"]
+    files: int
+    rows: int
+    size_bytes: int
+    oldest_at: datetime | None = None
+    newest_at: datetime | None = None
+    keep_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """The newest backup that was written of a data directory."""
+
+    at: datetime
+    path: str
+    size_bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What a store holds. `checks` counts the raw results of each check, configured or not.
+
+    `forecast_bytes` is what all classes will take once each is as old as it may get, at the rate of the last days; None
+    while there is less than a day to go by.
+    """
+
+    classes: tuple[StoredClass, ...]
+    checks: Mapping[str, int]
+    free_bytes: int
+    sealed_at: datetime | None = None
+    merged_at: datetime | None = None
+    retained_at: datetime | None = None
+    backup: Backup | None = None
+    rows_per_day: float = 0.0
+    forecast_bytes: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+        return sum(each.size_bytes for each in self.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreHealth:
-    """How the store does. `state`: ok, full, read-only."""
+    """How the store does. `state`: ok, full, read-only. `warnings`: sentences about what is not right but goes on."""
 
     state: Literal["ok", "full", "read-only"]
     rows: int
@@ -228,6 +290,13 @@ class StoreHealth:
     torn_tails: int = 0
     message: str = ""
     last_sync_s: float = 0.0
+    damaged_blocks: int = 0
+    unsealed_rows: int = 0
+    clock_jumps: int = 0
+    sealing_failures: int = 0
+    sealed_at: datetime | None = None
+    merged_at: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +332,7 @@ class Settings:
     server: Server = Server()
     data: Path = Path("data")
     source: Path | None = None  # the file it was read from
-    retention_raw_s: float = 30 * 86400.0
+    retention: Retention = Retention()
     commands_enabled: bool = False
     checks: tuple[Check, ...] = ()
     broken: tuple[BrokenCheck, ...] = ()

@@ -27,17 +27,18 @@ from dashboard.engine.board import LiveBoard
 from dashboard.engine.own import OwnWatch
 from dashboard.engine.pipeline import Pipeline
 from dashboard.engine.runs import RunDesk
+from dashboard.engine.upkeep import StoreUpkeep
 from dashboard.errors import ConfigError, LinkError, UnknownCheck
 from dashboard.logs import JsonLines, start_log
 from dashboard.model import Result, RunPhase, Settings
 from dashboard.prober.supervisor import ProberSupervisor
 from dashboard.storage.base import History
 from dashboard.storage.store import TinyStore
+from dashboard.storage.workshop import HelperProcess
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-RETAIN_EVERY_S = 3600.0
 _M_ARENA_MAX = -8  # malloc.h
 ROOM_S = 5.0  # what a single run waits for room on a full disk; a server waits on
 STOP_S = 7.0  # for the prober; all of it ends within 10 s
@@ -68,10 +69,9 @@ class Watchroom:
         self._wishes = wishes
         self._log_lines = log_lines
         self._clock = SystemClock()
-        self._store = TinyStore(settings.data, self._clock)
+        self._store = TinyStore(settings.data, self._clock, workshop=HelperProcess())
         self._is_ready = threading.Event()
         self._config_problems: tuple[str, ...] = ()
-        self._retained_s = self._clock.monotonic_s()
         self.history: History = self._store
         self.board = LiveBoard(boot=secrets.token_hex(4), clock=self._clock)
         self.pipeline = Pipeline(self._store, self.board)
@@ -80,36 +80,37 @@ class Watchroom:
         self.own = OwnWatch(
             prober=self.prober, history=self._store, config_problems=lambda: self._config_problems, clock=self._clock
         )
+        self.upkeep = StoreUpkeep(
+            self._store, wake=self._store.rotated, is_configured=self._is_configured, clock=self._clock
+        )
         self._troubles: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Begin to measure and to remember. Raises StoreLocked, StoreUnavailable."""
         self._store.open()
+        _keep(self._store, self.settings)
         self._log_lines.secrets = _secrets(self.settings)
         self.prober.start(self.settings.checks, commands_enabled=self.settings.commands_enabled)
         self.pipeline.start()
         self.pipeline.configure(self.settings.checks, self.settings.broken)
         _tell_broken(self.settings)
         self._is_ready.set()
+        self.upkeep.start()
 
     def stop(self) -> None:
         """Let the prober hand over what it has, then close the store; idempotent."""
         self.board.wake()
+        self.upkeep.stop()
         self.prober.stop(STOP_S)
         self._store.close()
 
     def tick(self) -> None:
-        """Let a second pass: results age, troubles show, old history goes."""
+        """Let a second pass: results age, troubles show."""
         self.board.tick()
         troubles = self.own_troubles()
         if troubles != self._troubles:
             self._troubles = troubles
             self.board.touch()
-        if self._clock.monotonic_s() - self._retained_s > RETAIN_EVERY_S:
-            self._retained_s = self._clock.monotonic_s()
-            given_up = self._store.retain(raw_s=self.settings.retention_raw_s, now_at=self._clock.now())
-            if given_up:
-                logger.info("retention gave up %d results", given_up)
 
     def own_troubles(self) -> tuple[str, ...]:
         """What is wrong with Watchroom itself, in sentences, the configuration included."""
@@ -131,6 +132,7 @@ class Watchroom:
         for sentence in difference.needs_restart:
             logger.warning(sentence)
         self._log_lines.secrets = _secrets(settings)
+        _keep(self._store, settings)
         self.pipeline.configure(settings.checks, settings.broken)
         self.settings = config.until_restart(self.settings, settings)
         self._config_problems = difference.needs_restart
@@ -142,6 +144,10 @@ class Watchroom:
             len(difference.changed),
         )
         _tell_broken(settings)
+
+    def _is_configured(self, check_id: str) -> bool:
+        settings = self.settings
+        return check_id in {check.id for check in settings.checks} | {broken.id for broken in settings.broken}
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
         self._config_problems = problems
@@ -267,6 +273,7 @@ def run_once(settings: Settings, check_id: str, by: str) -> Result:
         pipeline.configure([check], [])
         patience.start()
         pipeline.record(recorded)
+        store.maintain(clock.now())
     finally:
         patience.cancel()
         store.close()
@@ -276,6 +283,12 @@ def run_once(settings: Settings, check_id: str, by: str) -> Result:
 def _tell_broken(settings: Settings) -> None:
     for broken in settings.broken:
         logger.warning("check %r will not run: %s", broken.id, broken.fault)
+
+
+def _keep(store: TinyStore, settings: Settings) -> None:
+    differing = {check.id: check.retention for check in settings.checks if check.retention}
+    differing |= {broken.id: broken.retention for broken in settings.broken if broken.retention}
+    store.keep(settings.retention, differing)
 
 
 def _secrets(settings: Settings) -> frozenset[str]:

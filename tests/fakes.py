@@ -6,6 +6,7 @@ import math
 import random
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,15 +21,19 @@ from dashboard.model import (
     CheckState,
     CheckView,
     Incident,
+    Inventory,
     OwnHealth,
     Result,
+    Retention,
     Schedule,
     Server,
     Settings,
+    StoredClass,
     StoreHealth,
 )
+from dashboard.rollup import Rollup, fold
 from dashboard.storage.base import ResultColumns
-from dashboard.uptime import slots, spans, uptime
+from dashboard.uptime import Cursor, slots, spans, uptime
 
 NOW = datetime(2026, 11, 24, 13, 25, 8, tzinfo=UTC)
 
@@ -122,6 +127,7 @@ class MemoryStore:
         self.saved_units: dict[str, dict[str, str]] = {}
         self.fail: Exception | None = None  # raised by the next writes
         self._lock = threading.Lock()
+        self._sorted: tuple[int, dict[str, list[Result]]] = (-1, {})
 
     def open(self) -> None: ...
 
@@ -168,8 +174,47 @@ class MemoryStore:
     def units(self) -> dict[str, dict[str, str]]:
         return self.saved_units
 
-    def retain(self, *, raw_s: float, now_at: datetime) -> int:
-        return 0
+    def keep(self, retention: Retention, per_check: Mapping[str, Retention]) -> None: ...
+
+    def maintain(self, now_at: datetime) -> None: ...
+
+    def compact(self) -> None: ...
+
+    def forget(self, check_id: str) -> int:
+        before = len(self.rows)
+        self.rows = [row for row in self.rows if row.check_id != check_id]
+        self.revision += 1
+        return before - len(self.rows)
+
+    def _of(self, check_id: str) -> list[Result]:
+        """The rows of a check, found anew when something was written."""
+        if self._sorted[0] != self.revision:
+            found: dict[str, list[Result]] = {}
+            for row in self.rows:
+                found.setdefault(row.check_id, []).append(row)
+            self._sorted = (self.revision, found)
+        return self._sorted[1].get(check_id, [])
+
+    def rollups(
+        self,
+        check_id: str,
+        edges_s: Sequence[float],
+        *,
+        now_s: float | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> list[Rollup]:
+        return fold(as_columns(self._of(check_id)), edges_s, now_s=now_s, wanted=metrics)
+
+    def cursor(self, check_id: str) -> Cursor:
+        cursor = Cursor()
+        for row in self._of(check_id):
+            cursor.add(row.at.timestamp(), row.covers_s, int(row.status))
+        return cursor
+
+    def inventory(self) -> Inventory:
+        counts = Counter(row.check_id for row in self.rows)
+        stored = StoredClass(name="journals", files=1, rows=len(self.rows), size_bytes=300 * len(self.rows))
+        return Inventory(classes=(stored,), checks=counts, free_bytes=80_000_000_000)
 
     def last(self, check_id: str, n: int, *, before_id: int | None = None, bad_only: bool = False) -> list[Result]:
         found: list[Result] = []
@@ -205,11 +250,6 @@ class MemoryStore:
 
     def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
         return as_columns(self.between(check_id, start_at, end_at))
-
-    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
-        for check_id in sorted(self.check_ids()):
-            if rows := self.between(check_id, start_at, end_at):
-                yield as_columns(rows)
 
     def export_columns(
         self,
@@ -345,6 +385,25 @@ def too_soon() -> TooSoon:
 
 
 @dataclass
+class FakeUpkeep:
+    """Upkeep that ends when a test says so, over the store's own forgetting."""
+
+    services: FakeServices
+    is_compacting: bool = False
+    asked: int = 0
+    refuse: RunRefused | None = None
+
+    def compact(self) -> None:
+        self.asked += 1
+        self.is_compacting = True
+
+    def forget(self, check_id: str) -> int:
+        if self.refuse is not None:
+            raise self.refuse
+        return self.services.history.forget(check_id)
+
+
+@dataclass
 class FakeOwn:
     """Own health that tests set."""
 
@@ -376,6 +435,7 @@ class FakeServices:
             by_check.setdefault(row.check_id, []).append(row)
         self.board = FakeBoard({check.id: view_of(check, by_check[check.id]) for check in checks})
         self.runs = FakeRuns(self)
+        self.upkeep = FakeUpkeep(self)
         self.own = FakeOwn(
             OwnHealth(
                 status="ok",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from checks.base import Threshold
-from dashboard.config import diff, load, parse
+from dashboard.config import diff, load, parse, until_restart
+from dashboard.config.durations import duration_text, parse_duration
 from dashboard.errors import ConfigError
-from dashboard.model import Settings
+from dashboard.model import Retention, Settings
 
+DAY_S = 86400.0
 TCP = "checks: [{id: db, type: tcp, host: db.internal, port: 5432"
 
 
@@ -29,7 +32,7 @@ def problems(text: str, **how: object) -> list[str]:
 
 FULL = """\
 server: {host: 127.0.0.1, port: 9000, zone: Europe/Berlin, allowed_hosts: [status.internal]}
-retention: {raw: 7d}
+retention: {raw: 7d, hours: 5y}
 defaults: {every: 30s, timeout: 5s, failure_threshold: 3, success_threshold: 2, group: Shop, tags: [prod]}
 commands: {enabled: true}
 checks:
@@ -52,7 +55,9 @@ def test_the_names_that_users_rely_on_are_read():
     settings = read(FULL)
     assert (settings.server.port, settings.server.zone) == (9000, "Europe/Berlin")
     assert settings.server.allowed_hosts == ("status.internal",)
-    assert settings.retention_raw_s == 7 * 86400
+    assert settings.retention == Retention(
+        raw_s=7 * DAY_S, five_minutes_s=90 * DAY_S, hours_s=5 * 365 * DAY_S, days_s=math.inf
+    )
     assert settings.commands_enabled
     shop, db, load_ = settings.checks
     assert (shop.name, shop.type, shop.group, shop.tags) == ("Web shop", "http", "Shop", ("web",))
@@ -81,6 +86,25 @@ def test_a_timeout_of_ones_own_holds_and_an_inherited_one_is_capped(defaults, ow
     assert (check.schedule.every_s, check.schedule.timeout_s) == expected
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("", None),
+        ("retention: {}", None),
+        ("retention: {raw: 7d}", None),
+        ("retention: {raw: 1y}", Retention(raw_s=365 * DAY_S, hours_s=math.inf)),
+        ("retention: {raw: forever, days: 3y}", Retention(raw_s=math.inf, hours_s=math.inf, days_s=3 * 365 * DAY_S)),
+        (
+            "retention: {five_minutes: 1d, hours: 2d}",
+            Retention(raw_s=7 * DAY_S, five_minutes_s=DAY_S, hours_s=2 * DAY_S),
+        ),
+    ],
+)
+def test_a_check_may_keep_its_history_for_another_time(own, expected):
+    text = f"retention: {{raw: 7d, hours: forever}}\n{TCP}{', ' + own if own else ''}}}]"
+    assert read(text).checks[0].retention == expected
+
+
 def test_every_problem_is_told_at_once_in_the_order_of_lines():
     text = """\
 server: {prt: 8000, zone: Europe/Berln}
@@ -97,7 +121,7 @@ checks:
     assert problems(text) == [
         "line 1: server: zone: 'Europe/Berln' is not a time zone: did you mean 'Europe/Berlin'?",
         "line 1: server: prt: unknown key, did you mean 'port'?",
-        "line 2: retention: raw: needs a unit (ms, s, m, h or d): write 30s for seconds",
+        "line 2: retention: raw: needs a unit (ms, s, m, h, d or y): write 30s for seconds, or `forever`",
         "line 3: defualts: unknown key, did you mean 'defaults'?",
         "line 5: check 'db': port: must be at most 65535, got 99999",
         "line 6: check 'web': type: there is no 'htp', did you mean 'http'?",
@@ -118,7 +142,7 @@ checks:
 @pytest.mark.parametrize(
     ("option", "fault"),
     [
-        ("every: 30", "every: needs a unit (ms, s, m, h or d): write 30s for seconds"),
+        ("every: 30", "every: needs a unit (ms, s, m, h, d or y): write 30s for seconds"),
         ("every: 0s", "every: must be between 1s and 7d"),
         ("every: 999999999d", "every: must be between 1s and 7d"),
         ("every: -5s", "every: must be a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
@@ -141,12 +165,28 @@ checks:
         ("thresholds: {connect: {warning: true}}", "thresholds: connect: warning: must be a range such as '0.5', "),
         ("thresholds: {connect: {}}", "thresholds: connect: needs `warning`, `critical` or both"),
         ("thresholds: {connect: {warn: 1}}", "thresholds: connect: warn: unknown key, did you mean 'warning'?"),
+        ("retention: {raw: 2h}", "retention: raw: must be between 1d and 30y, or `forever`"),
+        (
+            "retention: {raw: for ever}",
+            "retention: raw: must be a duration such as 500ms, 30s, 5m, 1h30m or 7d, or `for",
+        ),
+        ("retention: {minutes: 2d}", "retention: minutes: unknown key, did you mean 'five_minutes'?"),
+        ("retention: 30d", "retention: must hold `key: value` lines, got '30d'"),
         ("thresholds: 5", "thresholds: must hold `key: value` lines, got 5"),
     ],
 )
 def test_a_fault_is_named_with_the_way_out(option, fault):
     first = problems(f"{TCP}, {option}}}]")[0]
     assert first.startswith(f"line 1: check 'db': {fault}")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("800ms", 0.8), ("90s", 90.0), ("2h", 7200.0), ("30d", 30 * DAY_S), ("2y", 730 * DAY_S), ("forever", math.inf)],
+)
+def test_a_duration_is_written_as_short_as_it_is_read(text, seconds):
+    assert duration_text(seconds) == text
+    assert text == "forever" or parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -163,7 +203,11 @@ def test_a_fault_is_named_with_the_way_out(option, fault):
         ("checks: []\nserver: {zone: Europe}", "line 2: server: zone: 'Europe' is not a time zone: "),
         ("checks: []\nserver: {access: all}", "line 2: server: access: must be 'local' or 'open', got 'all'"),
         ("checks: []\nserver: {allowed_hosts: ['http://x']}", "line 2: server: allowed_hosts: entry 1: must be a host"),
-        ("checks: []\nretention: {raw: 1s}", "line 2: retention: raw: must be between 1h and 3650d"),
+        ("checks: []\nretention: {raw: 1s}", "line 2: retention: raw: must be between 1h and 30y, or `forever`"),
+        ("checks: []\nretention: {raw: 31y}", "line 2: retention: raw: must be between 1h and 30y, or `forever`"),
+        ("checks: []\nretention: {hours: 1h}", "line 2: retention: hours: must be between 1d and 30y, or `forever`"),
+        ("checks: []\nretention: {days: always}", "line 2: retention: days: must be a duration such as 500ms, 30s, "),
+        ("checks: []\nretention: {hour: 1d}", "line 2: retention: hour: unknown key, did you mean 'hours'?"),
         ("checks: []\nserver: {host: '${NOPE}'}", "line 2: server: host: the environment variable NOPE is not set"),
     ],
 )
@@ -305,6 +349,15 @@ def test_a_reload_is_told_apart_by_id():
     assert (found.added, found.removed, found.changed) == (("c",), ("a",), ("db",))
     assert found.needs_restart == ("server.port stays 8000 until Watchroom is restarted; the file now says 9000",)
     assert diff(old, old).is_empty
+
+
+def test_another_retention_needs_no_restart():
+    checks = f"{TCP}}}, {{id: a, type: prober, retention: {{raw: 1y}}}}]"
+    old, new = read(checks), read(f"retention: {{raw: 1d, days: 10y}}\n{checks}")
+    found = diff(old, new)
+    assert found.needs_restart == ()
+    assert found.changed == ("a",), "what it does not say itself is another now"
+    assert until_restart(old, new).retention == Retention(raw_s=DAY_S, days_s=10 * 365 * DAY_S)
 
 
 def test_a_check_that_breaks_counts_as_changed():

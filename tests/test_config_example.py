@@ -12,6 +12,7 @@ import checks
 from dashboard.config import load, parse
 from dashboard.config.models import (
     CheckKeys,
+    CheckRetentionKeys,
     CommandsKeys,
     FileKeys,
     RetentionKeys,
@@ -24,7 +25,7 @@ from dashboard.model import Settings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "watchroom.example.yaml"
-MODELS = (FileKeys, ServerKeys, RetentionKeys, CommandsKeys, SharedKeys, CheckKeys, ThresholdsKeys)
+MODELS = (FileKeys, ServerKeys, RetentionKeys, CommandsKeys, SharedKeys, CheckKeys, CheckRetentionKeys, ThresholdsKeys)
 
 
 def shows(text: str, key: str) -> bool:
@@ -79,3 +80,21 @@ def test_the_schema_knows_every_check_by_its_type():
     assert {"id", "type", "host", "port"} <= set(tcp["required"])
     assert "every" in tcp["properties"]
     assert tcp["additionalProperties"] is False
+
+
+def test_the_schema_takes_what_the_file_takes_for_a_retention():
+    schema = json_schema()
+    top = schema["$defs"]["RetentionKeys"]["properties"]
+    assert {key: each["default"] for key, each in top.items()} == {
+        "raw": "30d",
+        "five_minutes": "90d",
+        "hours": "2y",
+        "days": "forever",
+    }
+    for key, each in top.items():
+        for value in (each["default"], "1d12h", "forever"):
+            assert re.search(each["pattern"], value), key
+            parse(f"retention: {{{key}: {value}}}\nchecks: []", source=EXAMPLE, environ={})
+        assert not re.search(each["pattern"], "30")
+    own = schema["$defs"]["CheckRetentionKeys"]["properties"]
+    assert own.keys() == top.keys()

@@ -61,6 +61,7 @@ KEYS = st.sampled_from(
         "success_threshold",
         "retries",
         "paused",
+        "retention",
         "url",
         "method",
         "headers",
@@ -130,7 +131,7 @@ def test_bytes_of_any_kind(tmp_path_factory, raw):
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.text(max_size=40) | st.from_regex(r"\A\d{0,12}(\.\d{0,12})?(ms|s|m|h|d)?\Z"))
+@given(st.text(max_size=40) | st.from_regex(r"\A\d{0,12}(\.\d{0,12})?(ms|s|m|h|d|y)?\Z"))
 def test_a_duration_is_seconds_or_a_fault_in_words(text):
     try:
         assert parse_duration(text) >= 0

@@ -22,7 +22,7 @@ from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.config.tree import read_tree
 from dashboard.errors import ConfigError, Problem
-from dashboard.model import Server, Settings
+from dashboard.model import Retention, Server, Settings
 
 __all__ = ["DEFAULT_FILE", "Difference", "default_settings", "diff", "load", "parse", "until_restart"]
 
@@ -86,12 +86,14 @@ def _read(
         return Settings(source=source), 0, problems
     problems += _top_problems(tree)
     server = _section(tree, "server", ServerKeys, problems)
-    retention = _section(tree, "retention", RetentionKeys, problems)
+    kept = _section(tree, "retention", RetentionKeys, problems)
+    retention = Retention(raw_s=kept.raw, five_minutes_s=kept.five_minutes, hours_s=kept.hours, days_s=kept.days)
     defaults = _section(tree, "defaults", SharedKeys, problems)
     commands = _section(tree, "commands", CommandsKeys, problems)
     rules = Rules(
         probes=checks.load_all(),
         defaults=defaults,
+        retention=retention,
         commands_enabled=commands.enabled,
         source=source,
         is_writable_by_others=is_writable_by_others,
@@ -101,7 +103,7 @@ def _read(
     settings = Settings(
         server=Server(**server.model_dump()),
         source=source,
-        retention_raw_s=retention.raw,
+        retention=retention,
         commands_enabled=commands.enabled,
         checks=tuple(found.checks),
         broken=tuple(found.broken),

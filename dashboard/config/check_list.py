@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 from checks.base import Probe, Thresholds
 from dashboard.config.durations import duration_text
 from dashboard.config.faults import did_you_mean, problems_of
-from dashboard.config.models import CheckKeys, SharedKeys
+from dashboard.config.models import CheckKeys, CheckRetentionKeys, SharedKeys
 from dashboard.config.secrets import filled_in, longest_first, mask, open_secrets, secrets_of
 from dashboard.config.tree import Mapping as YamlMapping
 from dashboard.config.tree import Sequence as YamlSequence
 from dashboard.errors import Problem
-from dashboard.model import BrokenCheck, Check, Schedule
+from dashboard.model import BrokenCheck, Check, Retention, Schedule
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -32,6 +32,7 @@ class Rules:
 
     probes: Mapping[str, type[Probe]]
     defaults: SharedKeys = field(default_factory=SharedKeys)
+    retention: Retention = Retention()
     commands_enabled: bool = False
     source: Path = Path()
     is_writable_by_others: bool = False
@@ -185,7 +186,16 @@ class _Entry:
             fault="; ".join(f"{key}: {fault}" for key, fault in self.faults.items()),
             group=mask(str(self._plain("group") or self.rules.defaults.group), self.secrets),
             tags=tuple(str(tag) for tag in tags) if "tags" not in self.faults else (),
+            retention=self._kept(),
         )
+
+    def _kept(self) -> Retention | None:
+        """The retention it has, though the rest of it cannot be used: its history is not broken."""
+        try:
+            own = CheckRetentionKeys.model_validate(self.entry.get("retention") or {})
+        except ValidationError:
+            return None
+        return _differing(own, self.rules.retention)
 
     def _plain(self, key: str) -> object:
         return None if key in self.faults else self.entry.get(key)
@@ -222,8 +232,16 @@ class _Entry:
             success_threshold=shared("success_threshold"),
             retries=shared("retries"),
             paused=keys.paused,
+            retention=_differing(keys.retention, self.rules.retention),
             secrets=longest_first(self.secrets.union(secrets_of(probe))),
         )
+
+
+def _differing(own: CheckRetentionKeys, default: Retention) -> Retention | None:
+    """The check's own retention, what it does not give filled up; None where it is the default one."""
+    given = {f"{name}_s": kept_s for name, kept_s in own if kept_s is not None}
+    retention = replace(default, **given)
+    return None if retention == default else retention
 
 
 def inherited_timeout_s(timeout_s: float | None, every_s: float) -> float:

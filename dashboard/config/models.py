@@ -19,10 +19,12 @@ from pydantic import (
 )
 
 from checks.base import Threshold
-from dashboard.config.durations import Every, Kept, Timeout
+from dashboard.config.durations import Every, Kept, KeptByDay, Timeout
+from dashboard.model import Retention
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_KEPT = Retention()
 
 
 def _check_id(value: str) -> str:
@@ -103,11 +105,31 @@ class ServerKeys(Section):
 
 
 class RetentionKeys(Section):
-    """How long results are kept."""
+    """How long history is kept: the finer it is, the more room it takes."""
 
     raw: Kept = Field(
-        30 * 86400.0, description="How long each single result is kept.", json_schema_extra={"default": "30d"}
+        _KEPT.raw_s, description="How long each single result is kept.", json_schema_extra={"default": "30d"}
     )
+    five_minutes: KeptByDay = Field(
+        _KEPT.five_minutes_s,
+        description="How long buckets of 5 minutes are kept: seconds per status, and the spread of each metric.",
+        json_schema_extra={"default": "90d"},
+    )
+    hours: KeptByDay = Field(
+        _KEPT.hours_s, description="How long buckets of an hour are kept.", json_schema_extra={"default": "2y"}
+    )
+    days: KeptByDay = Field(
+        _KEPT.days_s, description="How long buckets of a day are kept.", json_schema_extra={"default": "forever"}
+    )
+
+
+class CheckRetentionKeys(Section):
+    """How long the history of this check is kept; what is not given here is as in `retention`."""
+
+    raw: KeptByDay | None = Field(None, description="How long each single result is kept.")
+    five_minutes: KeptByDay | None = Field(None, description="How long buckets of 5 minutes are kept.")
+    hours: KeptByDay | None = Field(None, description="How long buckets of an hour are kept.")
+    days: KeptByDay | None = Field(None, description="How long buckets of a day are kept.")
 
 
 class CommandsKeys(Section):
@@ -156,6 +178,9 @@ class CheckKeys(SharedKeys):
     thresholds: dict[Annotated[str, Field(min_length=1, max_length=100)], ThresholdsKeys] = Field(
         {}, description="Ranges by metric name."
     )
+    retention: CheckRetentionKeys = Field(
+        default_factory=CheckRetentionKeys, description="How long its history is kept, where that differs."
+    )
     paused: bool = Field(False, description="Keeps the check and its history, but does not run it.")
 
 
@@ -163,7 +188,7 @@ class FileKeys(Section):
     """The whole file but for the checks."""
 
     server: ServerKeys = Field(default_factory=ServerKeys, description="Where and for whom the pages are served.")
-    retention: RetentionKeys = Field(default_factory=RetentionKeys, description="How long results are kept.")
+    retention: RetentionKeys = Field(default_factory=RetentionKeys, description="How long history is kept.")
     defaults: SharedKeys = Field(
         default_factory=SharedKeys, description="Values for each check that has none of its own."
     )

@@ -51,6 +51,20 @@ class Own(Protocol):
     def health(self) -> OwnHealth: ...
 
 
+class Upkeep(Protocol):
+    """What a person may ask of the store's keeping."""
+
+    def compact(self) -> None:
+        """Begin to seal, merge, roll up and clear away in the background; a second wish while it runs does nothing."""
+
+    @property
+    def is_compacting(self) -> bool:
+        """Whether that is going on."""
+
+    def forget(self, check_id: str) -> int:
+        """Forget the history of a check that is no longer configured; how many results. Raises RunRefused."""
+
+
 class Services(Protocol):
     """All of it, as create_app wants it."""
 
@@ -66,3 +80,5 @@ class Services(Protocol):
     def runs(self) -> Runs: ...
     @property
     def own(self) -> Own: ...
+    @property
+    def upkeep(self) -> Upkeep: ...

@@ -149,6 +149,7 @@ class Inbox:
 def _check_row(check: Check) -> _Row:
     row: _Row = {field.name: getattr(check, field.name) for field in fields(check)}
     row["type"] = check.type
+    row["retention"] = None  # the prober keeps nothing
     row["probe"] = check.probe.model_dump(exclude_unset=True, by_alias=False)
     row["thresholds"] = {
         metric: [both.warning and both.warning.text, both.critical and both.critical.text]

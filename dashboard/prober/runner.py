@@ -10,6 +10,8 @@ from checks._tools import Tools
 from checks.base import Clock, Detail, Reading, Status
 from dashboard.model import Check, Result, Trigger
 
+_DIGITS = {"s": 6, "d": 4, "%": 3, "B/s": 1}  # after the point, by unit: a microsecond, ten seconds, ...
+
 
 class Runner:
     """Runs checks with the tools of one event loop, and keeps each check's memory between its runs."""
@@ -30,12 +32,12 @@ class Runner:
             at=at,
             status=reading.status,
             summary=reading.summary,
-            duration_s=self._clock.monotonic_s() - started_s,
+            duration_s=_rounded(self._clock.monotonic_s() - started_s, "s"),
             covers_s=check.schedule.covers_s,
             trigger=trigger,
             by=by,
             worker=self._worker,
-            metrics={_sendable(metric.name): float(metric.value) for metric in reading.metrics},
+            metrics={_sendable(metric.name): _rounded(metric.value, metric.unit) for metric in reading.metrics},
             units={_sendable(metric.name): _sendable(metric.unit) for metric in reading.metrics},
             detail=reading.detail,
         )
@@ -65,6 +67,11 @@ class Runner:
             memory = {}
         self._memories[check.id] = (check, memory)
         return memory
+
+
+def _rounded(value: float, unit: str) -> float:
+    """No more digits than the measurement has: what is only noise takes most of the room on the disk."""
+    return round(float(value), _DIGITS[unit]) if unit in _DIGITS else float(value)
 
 
 def _sendable(name: str) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from checks.base import Clock
-from dashboard.errors import StoreError, StoreFull
+from dashboard.errors import StoreError, StoreFull, StoreReadOnly
 from dashboard.storage.files import Files
-from dashboard.storage.journal import Journal, frame, generations
-from dashboard.storage.parts import JournalPart, Part, header
+from dashboard.storage.journal import Journal, frame
+from dashboard.storage.parts import JournalPart, Note, header, line_offsets
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.records import Row, encode
-from dashboard.storage.retention import recent, worth_holding
 from dashboard.storage.room import Room
 from dashboard.storage.timeline import Timeline
+
+_DAY_S = 86400.0
+_GROUP_S = 0.05  # how long a row that nobody waits for may wait for others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +27,11 @@ class Limits:
     """How much goes where."""
 
     journal_rows: int = 250_000
-    journal_s: float = 3600.0
-    memory_rows: int = 1_000_000
-    memory_s: float = 24 * 3600.0
+    journal_s: float = 900.0
     waiting_rows: int = 100_000
+    unsealed_journals: int = 4  # an import waits while more are closed and not sealed yet
+    merged_parts: int = 8  # so many segments of one level become one of the next
+    group_rows: int = 65_536  # of a segment: see segments.GROUP_ROWS
     reserve_bytes: int = 32 * 1024 * 1024
     retry_s: float = 1.0
     snapshot_bytes: int = 4 * 1024 * 1024  # operations on documents before a snapshot replaces them
@@ -35,10 +39,10 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
-    """Rows of one caller on their way to the disk."""
+    """Rows of one caller on their way to the disk, or of all those who do not wait."""
 
-    rows: list[Row]
-    lines: bytes
+    notes: list[Note] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
     is_durable: bool = False
     error: StoreError | None = None
 
@@ -46,8 +50,8 @@ class _Batch:
 class Appender:
     """Writes rows to journals and shows them in the timeline. Thread-safe.
 
-    There is no writing thread: of those who wait, one writes for all (group commit). Lock order: `_flushing`, held over
-    the disk, then `_gate`, held for moments; readers take neither.
+    Of those who wait, one writes for all (group commit); for rows that nobody waits for a thread does. Lock order:
+    `_flushing`, held over the disk, then `_gate`, held for moments; readers take neither.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Appender:
         room: Room,
         quarantine: Quarantine,
         limits: Limits,
+        on_rotate: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._timeline = timeline
@@ -68,15 +73,21 @@ class Appender:
         self._room = room
         self._quarantine = quarantine
         self._limits = limits
+        self._on_rotate = on_rotate
         self._journal = Journal(directory, files=files, header=self._header)
         self._active: JournalPart | None = None
         self._rotate_at_s = 0.0  # monotonic
+        self._day = 0  # UTC, of the active file's first row
         self._flushing = threading.Lock()
         self._gate = threading.Lock()
+        self._loose_came = threading.Condition(self._gate)
         self._queue: list[_Batch] = []
+        self._loose: _Batch | None = None  # the last of the queue, when it still takes rows that nobody waits for
+        self._lost: list[tuple[int, int, StoreError]] = []  # rows that nobody waited for: first id, last id, why
+        self._flusher: threading.Thread | None = None
         self._is_closed = True
-        self._rows_held = 0
         self.next_id = 1
+        self.durable_id = 0
         self.last_sync_s = 0.0
 
     @property
@@ -88,111 +99,181 @@ class Appender:
     def waiting_rows(self) -> int:
         """Rows that are not durable yet."""
         with self._gate:
-            return sum(len(batch.rows) for batch in self._queue)
+            return sum(len(batch.notes) for batch in self._queue)
 
-    def open(self) -> None:
-        """Read what is there, mend the ends of files, go on in the newest. Raises OSError."""
-        found = generations(self._directory)
+    def open(self, journals: Sequence[tuple[int, Path]], *, after_id: int) -> list[JournalPart]:
+        """Read these files, oldest first, mend their ends, go on in the newest; what they hold. Raises OSError.
+
+        Rows up to `after_id` are sealed already.
+        """
         parts: list[JournalPart] = []
-        after_id = 0
-        for generation, path in found:
+        self.next_id = max(self.next_id, after_id + 1)
+        for generation, path in journals:
             part = JournalPart(path, quarantine=self._quarantine, after_id=after_id)
-            is_newest = generation == found[-1][0]
-            if is_newest or not part.recall():
-                self._mend(part, generation, is_newest=is_newest)
+            self._mend(part, generation, is_newest=generation == journals[-1][0])
             self.next_id = max(self.next_id, part.next_id)
             after_id = max(after_id, part.summary.last_id)
-            if part.summary.rows or is_newest:
-                parts.append(part)
-        self._timeline.parts = tuple(parts)
-        self._trim_memory()
-        for held in worth_holding(recent(parts, self._limits.memory_s), self._limits.memory_rows):
-            if held is not self._active:
-                held.hold()
-        self._rows_held = self._timeline.rows_in_memory
+            parts.append(part)
+        self.durable_id = self.next_id - 1
         self._is_closed = False
+        return parts
 
     def close(self) -> None:
         """End writing; those who wait for room get StoreFull. Idempotent."""
         with self._gate:
             self._is_closed = True
+            self._loose_came.notify_all()
         self._room.stop()
         with self._flushing:
             while self.waiting_rows:
                 self._flush()
             self._journal.close()
+        if self._flusher is not None and self._flusher is not threading.current_thread():
+            self._flusher.join()
 
     def append(self, rows: Sequence[Row]) -> list[int]:
         """Record the rows, all or none; their ids once they are durable. Raises StoreFull, StoreReadOnly."""
         if not rows:
             return []
         bodies = [encode(row) for row in rows]
+        batch = _Batch()
         with self._gate:
-            batch = self._enqueue(list(rows), bodies)
+            self._refuse_too_many(len(rows))
+            first_id = self._take_in(batch, rows, bodies)
+            self._queue.append(batch)
+            self._loose = None
         with self._flushing:
             while not batch.is_durable:
                 if batch.error is not None:
                     raise batch.error
                 self._flush()
-        return [row["id"] for row in batch.rows]
+        return list(range(first_id, first_id + len(rows)))
 
-    def give_up(self, closed: Sequence[Part]) -> None:
-        """Unlink these closed files."""
+    def insert(self, rows: Sequence[Row]) -> list[int]:
+        """Take the rows in and give their ids at once; durable a moment later, or when `wait` says so. Raises StoreFull, StoreReadOnly."""
+        if not rows:
+            return []
+        if self.fault:
+            raise StoreReadOnly(self.fault)
+        bodies = [encode(row) for row in rows]
+        with self._gate:
+            self._refuse_too_many(len(rows))
+            loose = self._loose
+            if loose is None:
+                loose = self._loose = _Batch()
+                self._queue.append(loose)
+                if self._flusher is None:
+                    self._flusher = threading.Thread(target=self._flush_loose, name="store", daemon=True)
+                    self._flusher.start()
+                self._loose_came.notify()
+            first_id = self._take_in(loose, rows, bodies)
+        return list(range(first_id, first_id + len(rows)))
+
+    def wait(self, row_id: int | None = None) -> None:
+        """Block until the row, or every row so far, is durable. Raises StoreFull, StoreReadOnly for one that was lost."""
+        wanted = self.next_id - 1 if row_id is None else row_id
+        if self.durable_id < wanted:
+            with self._flushing:
+                while self.durable_id < wanted and self.waiting_rows:
+                    self._flush()
+        for first_id, last_id, error in self._lost:
+            if first_id <= wanted <= last_id:
+                raise error
+
+    def settle(self) -> None:
+        """Make what waits durable, unless there is no room for it: readers then see what is durable."""
+        if self.durable_id < self.next_id - 1 and not self._room.trouble and not self.fault:
+            with self._flushing:
+                if self.waiting_rows and not self._room.trouble:
+                    self._flush()
+
+    def rotate(self) -> int:
+        """Close the file if it has rows; the next commit starts another. The last id before that."""
         with self._flushing:
-            self._unlink(closed)
+            self._rotate()
+            return self._timeline.last_id
+
+    def rotate_if_due(self) -> None:
+        """The same when the file is old enough, though nothing more comes."""
+        with self._flushing:
+            if self._is_due(0):
+                self._rotate()
+
+    def closed_journals(self) -> list[JournalPart]:
+        """The journals that are shown and take nothing more, oldest first."""
+        with self._flushing:
+            return [part for part in self._timeline.journals if part is not self._active or not self._journal.is_open]
 
     def clear(self) -> None:
-        """Unlink all files; ids go on."""
+        """Give up all rows; ids go on. The files are the caller's to unlink."""
         with self._flushing:
-            old = self._timeline.parts
-            self._rotate()
+            while self.waiting_rows:
+                self._flush()
+            self._journal.close()
             self._journal.commit(b"")
-            self._show([])
-            self._unlink(old)
+            self._timeline.replace(self._timeline.parts, [self._begin_part()])
 
     def _header(self, generation: int) -> bytes:
         return header(generation, self.next_id, self._clock.now().timestamp())
 
     def _mend(self, part: JournalPart, generation: int, *, is_newest: bool) -> None:
-        """Read a file that was not closed: cut its torn end, make it durable, close it unless it is the newest."""
-        lines = part.replay(into_memory=is_newest)
+        """Read a file: cut its torn end, make it durable, close it unless it is the newest."""
+        lines = part.replay()
         if tail := lines.tail:
             self._quarantine.keep_tail(part.path, part.size_bytes, tail)
         journal = self._journal if is_newest else Journal(self._directory, files=self._files)
         journal.resume(generation, part.size_bytes)
         if not is_newest:
-            journal.finish(part.summary.trailer())
+            journal.close()
             return
         self._active = part
         age_s = max(0.0, self._clock.now().timestamp() - part.opened_at_s)
         self._rotate_at_s = self._clock.monotonic_s() + self._limits.journal_s - age_s
+        self._day = int(part.opened_at_s // _DAY_S)
 
-    def _enqueue(self, rows: list[Row], bodies: list[bytes]) -> _Batch:
-        waiting = sum(len(batch.rows) for batch in self._queue)
+    def _refuse_too_many(self, coming: int) -> None:
         if self._is_closed:
             raise StoreError(f"{self._directory}: the store is closed")
-        if waiting and waiting + len(rows) > self._limits.waiting_rows:
+        waiting = sum(len(batch.notes) for batch in self._queue)
+        if waiting and waiting + coming > self._limits.waiting_rows:
             raise StoreFull(f"{self._directory}: no room on the disk, and {waiting} results wait already; free some")
-        lines: list[bytes] = []
+
+    def _take_in(self, batch: _Batch, rows: Sequence[Row], bodies: Sequence[bytes]) -> int:
+        first_id = row_id = self.next_id
+        notes, lines = batch.notes, batch.lines
         for row, body in zip(rows, bodies, strict=True):
-            row["id"] = self.next_id
-            lines.append(frame(b'{"id":%d,%b' % (self.next_id, body[1:])))
-            self.next_id += 1
-        batch = _Batch(rows=rows, lines=b"".join(lines))
-        self._queue.append(batch)
-        return batch
+            notes.append(Note(row_id, row["check_id"], row["at"], row["status"] != "ok"))
+            lines.append(frame(b'{"id":%d,%b' % (row_id, body[1:])))
+            row_id += 1
+        self.next_id = row_id
+        return first_id
+
+    def _flush_loose(self) -> None:
+        """Write what nobody waits for, a moment after it came."""
+        while True:
+            with self._gate:
+                self._loose_came.wait_for(lambda: self._loose is not None or self._is_closed)
+                if self._is_closed:
+                    return
+                self._loose_came.wait_for(lambda: self._is_closed, timeout=_GROUP_S)
+            with self._flushing:
+                if self.waiting_rows:
+                    self._flush()
 
     def _flush(self) -> None:
         """Write all that waits as one group; whoever holds `_flushing` does it for everybody."""
         with self._gate:
             batches = list(self._queue)
-        rows = [row for batch in batches for row in batch.rows]
-        if self._is_due(len(rows)):
+            self._loose = None
+        notes = batches[0].notes if len(batches) == 1 else list(chain.from_iterable(batch.notes for batch in batches))
+        lines = list(chain.from_iterable(batch.lines for batch in batches))
+        if self._is_due(len(notes)):
             self._rotate()
         started_s = self._clock.monotonic_s()
+        data = b"".join(lines)
         try:
             try:
-                self._journal.commit(b"".join(batch.lines for batch in batches))
+                self._journal.commit(data)
             except StoreFull as error:
                 self._room.make(error)
                 return
@@ -200,7 +281,7 @@ class Appender:
             self._settle(batches, error)
             return
         self.last_sync_s = self._clock.monotonic_s() - started_s
-        self._show(rows)
+        self._show(notes, line_offsets(self._journal.size_bytes - len(data), list(map(len, lines))))
         self._settle(batches, None)
         self._room.regained()
 
@@ -210,46 +291,40 @@ class Appender:
         for batch in batches:
             batch.error = error
             batch.is_durable = error is None
+            if not batch.notes:
+                continue
+            if error is None:
+                self.durable_id = batch.notes[-1].id
+            else:
+                self._lost = [*self._lost[-99:], (batch.notes[0].id, batch.notes[-1].id, error)]
 
-    def _show(self, rows: list[Row]) -> None:
+    def _show(self, notes: Sequence[Note], offsets: Sequence[int]) -> None:
         active = self._active
         if active is None or active.path != self._journal.path:
-            after_id = max((part.summary.last_id for part in self._timeline.parts), default=0)
-            active = JournalPart(self._journal.path, quarantine=self._quarantine, after_id=after_id)
-            self._active = active
-            self._rotate_at_s = self._clock.monotonic_s() + self._limits.journal_s
-            self._timeline.parts = (*self._timeline.parts, active)
-        active.add(rows, self._journal.size_bytes)
-        self._rows_held += len(rows)
-        if self._rows_held > self._limits.memory_rows:
-            self._trim_memory()
+            active = self._begin_part()
+            active.add(notes, offsets, self._journal.size_bytes)
+            self._timeline.add(active)
+        else:
+            active.add(notes, offsets, self._journal.size_bytes)
+
+    def _begin_part(self) -> JournalPart:
+        after_id = self._timeline.last_id
+        self._active = JournalPart(self._journal.path, quarantine=self._quarantine, after_id=after_id)
+        self._rotate_at_s = self._clock.monotonic_s() + self._limits.journal_s
+        self._day = int(self._clock.now().timestamp() // _DAY_S)
+        return self._active
 
     def _is_due(self, coming_rows: int) -> bool:
+        """Whether the file is long or old enough, or a UTC day has begun: then segments hardly ever span two."""
         if self._active is None or not self._active.summary.rows:
             return False
-        is_long = self._active.summary.rows + coming_rows > self._limits.journal_rows
-        return is_long or self._clock.monotonic_s() >= self._rotate_at_s
+        if self._active.summary.rows + coming_rows > self._limits.journal_rows:
+            return True
+        is_old = self._clock.monotonic_s() >= self._rotate_at_s
+        return is_old or int(self._clock.now().timestamp() // _DAY_S) != self._day
 
     def _rotate(self) -> None:
-        """Close the file; the next commit starts another."""
-        if self._active is not None and self._journal.is_open:
-            self._journal.finish(self._active.summary.trailer())
-        self._trim_memory()
-
-    def _trim_memory(self) -> None:
-        """Let memory keep its limits: what does not fit and is read at every start is still found fast.
-
-        Twice the age, because the newest 40 results of an hourly check reach back that far.
-        """
-        parts = self._timeline.parts
-        held = worth_holding(recent(parts, self._limits.memory_s), self._limits.memory_rows)
-        read_often = recent(parts, 2 * self._limits.memory_s)
-        for part in parts:
-            if part not in held and part is not self._active:
-                part.evict(is_recent=part in read_often)
-        self._rows_held = self._timeline.rows_in_memory
-
-    def _unlink(self, gone: Sequence[Part]) -> None:
-        self._timeline.parts = tuple(part for part in self._timeline.parts if part not in gone)
-        for part in gone:
-            self._files.unlink(part.path)
+        """Close the file if it has rows; the next commit starts another."""
+        if self._active is not None and self._active.summary.rows and self._journal.is_open:
+            self._journal.close()
+            self._on_rotate()

@@ -7,14 +7,118 @@ the disk of a writer. Time: instants are aware UTC. `revision` grows by at least
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from math import nan
-from typing import Protocol, overload
+from operator import eq
+from typing import Protocol, TypeVar, overload
 
 from checks.base import Detail, Status
-from dashboard.model import CheckState, Incident, Result, StoreHealth, Trigger
+from dashboard.model import CheckState, Incident, Inventory, Result, Retention, StoreHealth, Trigger
+from dashboard.rollup import Rollup
+from dashboard.uptime import Cursor
+
+T = TypeVar("T")
+
+
+class Same(Sequence[T]):
+    """A column whose rows all hold one value."""
+
+    __slots__ = ("length", "value")
+
+    def __init__(self, value: T, length: int) -> None:
+        self.value = value
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, row: int) -> T: ...
+    @overload
+    def __getitem__(self, row: slice) -> Same[T]: ...
+    def __getitem__(self, row: int | slice) -> T | Same[T]:
+        if isinstance(row, slice):
+            return Same(self.value, len(range(*row.indices(self.length))))
+        if not -self.length <= row < self.length:
+            raise IndexError(row)
+        return self.value
+
+    def __iter__(self) -> Iterator[T]:
+        return repeat(self.value, self.length)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of any list
+
+
+class Coded(Sequence[T]):
+    """A column of few different values: of each row the place of its value among `values`."""
+
+    __slots__ = ("codes", "values")
+
+    def __init__(self, codes: Sequence[int], values: Sequence[T]) -> None:
+        self.codes = codes
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, row: int) -> T: ...
+    @overload
+    def __getitem__(self, row: slice) -> Coded[T]: ...
+    def __getitem__(self, row: int | slice) -> T | Coded[T]:
+        return Coded(self.codes[row], self.values) if isinstance(row, slice) else self.values[self.codes[row]]
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self.values.__getitem__, self.codes)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of any list
+
+
+class Later(Sequence[T]):
+    """A column that is made when somebody looks at it."""
+
+    __slots__ = ("_length", "_made", "_make")
+
+    def __init__(self, length: int, make: Callable[[], Sequence[T]]) -> None:
+        self._length = length
+        self._make: Callable[[], Sequence[T]] | None = make
+        self._made: Sequence[T] = ()
+
+    @property
+    def values(self) -> Sequence[T]:
+        """The column itself."""
+        make = self._make
+        if make is not None:
+            self._made = make()
+            self._make = None  # whoever looks meanwhile makes the same
+        return self._made
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, row: int) -> T: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[T]: ...
+    def __getitem__(self, row: int | slice) -> T | Sequence[T]:
+        return self.values[row]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as of any list
 
 
 class MetricRows(Sequence[Mapping[str, float]]):
@@ -40,6 +144,13 @@ class MetricRows(Sequence[Mapping[str, float]]):
             raise IndexError(row)
         values = ((name, column[row]) for name, column in self.columns.items())
         return {name: value for name, value in values if value == value}
+
+    def __iter__(self) -> Iterator[Mapping[str, float]]:
+        names, columns = list(self.columns), self.columns.values()
+        rows = map(dict, map(zip, repeat(names, self.length), zip(*columns, strict=True) if names else repeat(())))
+        if all(all(map(eq, column, column)) for column in columns):
+            return rows
+        return ({name: value for name, value in row.items() if value == value} for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +243,6 @@ class History(Protocol):
     def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
         """What `between` gives, as columns: the cheap read for uptime bars, sparklines and charts."""
 
-    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
-        """What `series` gives, for every check: a chunk is of one check, a check's chunks come oldest first.
-
-        One pass over what is not in memory, so far cheaper at a start than a `series` for each of many checks.
-        """
-
     def export(
         self,
         *,
@@ -158,8 +263,29 @@ class History(Protocol):
     ) -> Iterator[ResultColumns]:
         """What `export` gives, as columns: several times faster. No chunk is empty; `metrics` has one dict a row."""
 
+    def rollups(
+        self,
+        check_id: str,
+        edges_s: Sequence[float],
+        *,
+        now_s: float | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> list[Rollup]:
+        """The check's history in the buckets between neighbours of `edges_s` (epoch seconds, ascending, two at least).
+
+        One Rollup a bucket, also where it is empty, with the metrics asked for (None = all). Exact as far back as the
+        class of history that the edges call for is kept (results; 5 min; hours; days), then by the next coarser one.
+        What the newest result covers counts up to `now_s`; None: not at all, since the next may cut it short.
+        """
+
+    def cursor(self, check_id: str) -> Cursor:
+        """Where the check's uptime goes on after its newest result: a Cursor of the caller's own."""
+
     def check_ids(self) -> set[str]:
-        """The checks that have results, configured or not."""
+        """The checks that have results or rollups, configured or not."""
+
+    def inventory(self) -> Inventory:
+        """What there is, by class; reads sizes from the disk."""
 
     def health(self) -> StoreHealth:
         """How the store does."""
@@ -205,5 +331,14 @@ class Store(History, Protocol):
     def units(self) -> dict[str, dict[str, str]]:
         """`{check_id: {metric: unit}}`."""
 
-    def retain(self, *, raw_s: float, now_at: datetime) -> int:
-        """Unlink closed files whose newest row is older than raw_s before now; the rows given up. Never on a clock jump."""
+    def keep(self, retention: Retention, per_check: Mapping[str, Retention]) -> None:
+        """From now on keep history so long: `per_check` holds the checks that differ. See dashboard.storage.retention."""
+
+    def maintain(self, now_at: datetime) -> None:
+        """Do what is due: seal, merge, roll up, give up what is too old (never on a clock jump). Blocks; call it often."""
+
+    def compact(self) -> None:
+        """Do all of that at once, whether due or not, and drop for good what was forgotten."""
+
+    def forget(self, check_id: str) -> int:
+        """Forget all results and rollups of the check; how many results that were. Others are not touched."""

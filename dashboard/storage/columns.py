@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import nan
 from typing import Any
 
 from checks.base import Detail
 from dashboard.model import Trigger
-from dashboard.storage.base import MetricRows, ResultColumns
+from dashboard.storage.base import MetricRows, ResultColumns, Same
 from dashboard.storage.records import NUMBER, Row, detail_of
 
 _INTERNED_AT_MOST = 4096  # texts that keep changing (numbers in a summary) are not worth remembering
@@ -88,11 +89,16 @@ class CheckColumns:
         except KeyError:
             columns = None
         if columns is None or len(columns) * len(metrics) != sum(map(len, metrics)):
-            for name in {name for each in metrics for name in each} - self.metrics.keys():
-                self.metrics[name] = array("d", [nan]) * len(self.ids)
+            for name in dict.fromkeys(chain.from_iterable(metrics)):
+                if name not in self.metrics:
+                    self.metrics[name] = array("d", [nan]) * len(self.ids)
             columns = {name: [each.get(name, nan) for each in metrics] for name in self.metrics}
         for name, values in columns.items():
             self.metrics[name].extend(values)
+
+    def all(self) -> ResultColumns:
+        """All rows."""
+        return self._slice(0, len(self))
 
     def between(self, start_s: float, end_s: float) -> ResultColumns:
         """The rows with start_s <= at < end_s."""
@@ -141,6 +147,7 @@ class PartColumns:
 
     def __init__(self) -> None:
         self.checks: dict[str, CheckColumns] = {}
+        self.rows = 0
         self._interned: dict[Any, Any] = {}  # texts and origins, each by itself
 
     @classmethod
@@ -152,6 +159,7 @@ class PartColumns:
 
     def extend(self, rows: Sequence[Row]) -> None:
         """Add rows of any checks, ids ascending."""
+        self.rows += len(rows)
         by_check: dict[str, list[Row]] = {}
         for row in rows:
             by_check.setdefault(row["check_id"], []).append(row)
@@ -167,27 +175,38 @@ def joined(pieces: Sequence[ResultColumns]) -> ResultColumns:
     if len(pieces) == 1:
         return pieces[0]
     names = dict.fromkeys(name for piece in pieces for name in piece.metric_names())
-    metrics = {name: [value for piece in pieces for value in piece.metric(name)] for name in names}
+    metrics = {name: _end_to_end([piece.metric(name) for piece in pieces]) for name in names}
     details: dict[int, Detail] = {}
     length = 0
     for piece in pieces:
-        details |= _shifted(piece.details, length)
+        details |= {row + length: detail for row, detail in piece.details.items()}
         length += len(piece)
     return ResultColumns(
-        ids=[each for piece in pieces for each in piece.ids],
-        check_ids=[each for piece in pieces for each in piece.check_ids],
-        at_s=[each for piece in pieces for each in piece.at_s],
-        statuses=[each for piece in pieces for each in piece.statuses],
-        summaries=[each for piece in pieces for each in piece.summaries],
-        durations_s=[each for piece in pieces for each in piece.durations_s],
-        covers_s=[each for piece in pieces for each in piece.covers_s],
-        triggers=[each for piece in pieces for each in piece.triggers],
-        by=[each for piece in pieces for each in piece.by],
-        workers=[each for piece in pieces for each in piece.workers],
+        ids=_end_to_end([piece.ids for piece in pieces]),
+        check_ids=_end_to_end([piece.check_ids for piece in pieces]),
+        at_s=_end_to_end([piece.at_s for piece in pieces]),
+        statuses=_end_to_end([piece.statuses for piece in pieces]),
+        summaries=_end_to_end([piece.summaries for piece in pieces]),
+        durations_s=_end_to_end([piece.durations_s for piece in pieces]),
+        covers_s=_end_to_end([piece.covers_s for piece in pieces]),
+        triggers=_end_to_end([piece.triggers for piece in pieces]),
+        by=_end_to_end([piece.by for piece in pieces]),
+        workers=_end_to_end([piece.workers for piece in pieces]),
         metrics=MetricRows(metrics, length),
         details=details,
     )
 
 
-def _shifted(details: Mapping[int, Detail], by: int) -> dict[int, Detail]:
-    return {row + by: detail for row, detail in details.items()}
+def _end_to_end(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:  # of any column's values
+    """The columns as one, as tightly as they were."""
+    first = columns[0] if columns else []
+    if isinstance(first, Same) and all(isinstance(each, Same) and each.value == first.value for each in columns):
+        return Same(first.value, sum(map(len, columns)))
+    if isinstance(first, array) and all(
+        isinstance(each, array) and each.typecode == first.typecode for each in columns
+    ):
+        found: array[Any] = array(first.typecode)
+        for each in columns:
+            found.extend(each)
+        return found
+    return list(chain.from_iterable(columns))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+WAITING = NO_ROOM | {errno.EROFS}  # what may pass by itself or by what a person does
 
 
 class Files:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -20,11 +21,12 @@ from zlib import crc32
 import orjson
 
 from dashboard.errors import StoreFull, StoreReadOnly
-from dashboard.storage.files import NO_ROOM, Files
+from dashboard.storage.files import NO_ROOM, WAITING, Files
 from dashboard.storage.quarantine import Quarantine
 
 CHUNK_BYTES = 1024 * 1024  # reading whole files peaked at 165 MB
 SUFFIX = ".ndj"
+_READ_BYTES = 1024  # nearly every line is shorter
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _START_OF_LINE = re.compile(rb"[0-9a-f]{8} \{")
@@ -48,27 +50,26 @@ def path_of(directory: Path, generation: int, suffix: str = SUFFIX) -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frames:
-    """Some lines of a journal: what the good ones carry, the damaged ones with their offsets, the end of the last good."""
+    """Some lines of a journal: what the good ones carry and where they begin, the damaged ones, the end of the last good."""
 
     payloads: list[bytes]
+    offsets: list[int]
     bad: list[tuple[int, bytes]]
     good_end: int
 
 
-def read_frames(path: Path, *, end: int | None = None) -> Iterator[Frames]:
+def read_frames(descriptor: int, *, end: int | None = None) -> Iterator[Frames]:
     """All lines up to the byte `end`, a chunk at a time; what is left without a newline counts as damaged."""
-    with path.open("rb", buffering=0) as file:
-        for offset, block in blocks(file.fileno(), end):
-            yield _parse(block, offset)
+    for offset, block in blocks(descriptor, end):
+        yield _parse(block, offset)
 
 
-def find_frames(path: Path, needle: bytes, *, end: int | None = None) -> Iterator[list[bytes]]:
+def find_frames(descriptor: int, needle: bytes, *, end: int | None = None) -> Iterator[list[bytes]]:
     """What the good lines with the needle in them carry, a chunk at a time; far faster than reading every line."""
-    with path.open("rb", buffering=0) as file:
-        for _offset, block in blocks(file.fileno(), end):
-            lines = list(_lines_with(needle, block))
-            if lines:
-                yield payloads_of(b"".join(lines))
+    for _offset, block in blocks(descriptor, end):
+        lines = list(_lines_with(needle, block))
+        if lines:
+            yield payloads_of(b"".join(lines))
 
 
 def blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
@@ -83,6 +84,17 @@ def blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
         offset, tail = offset + cut, block[cut:]
     if tail:
         yield offset, tail
+
+
+def line_at(descriptor: int, offset: int) -> bytes:
+    """The line that begins there, newline included; what there is of it at the end of the file."""
+    reach = _READ_BYTES
+    while True:
+        data = os.pread(descriptor, reach, offset)
+        end = data.find(b"\n") + 1
+        if end or len(data) < reach:
+            return data[:end]
+        reach *= 4
 
 
 def payloads_of(lines: bytes) -> list[bytes]:
@@ -104,13 +116,19 @@ def _parse(block: bytes, offset: int) -> Frames:
         lines.pop()
         payloads = [line[9:] for line in lines]
         if _all_good(lines, payloads):
-            return Frames(payloads=payloads, bad=[], good_end=offset + len(block))
+            offsets = list(
+                itertools.accumulate(map(len, lines[:-1]), lambda start, size: start + size + 1, initial=offset)
+            )
+            return Frames(payloads=payloads, offsets=offsets, bad=[], good_end=offset + len(block))
     return _parse_each(block, offset)
 
 
 def _all_good(lines: list[bytes], payloads: list[bytes]) -> bool:
+    heads = b"".join([line[:9] for line in lines])
+    if heads[8::9] != b" " * len(lines) or heads != heads.lower():
+        return False
     try:
-        sums = array("I", binascii.unhexlify(b"".join([line[:8] for line in lines])))
+        sums = array("I", binascii.unhexlify(heads.replace(b" ", b"")))
     except (binascii.Error, ValueError):
         return False
     if sys.byteorder == "little":
@@ -120,35 +138,39 @@ def _all_good(lines: list[bytes], payloads: list[bytes]) -> bool:
 
 def _parse_each(block: bytes, offset: int) -> Frames:
     payloads: list[bytes] = []
+    offsets: list[int] = []
     bad: list[tuple[int, bytes]] = []
     good_end = 0
     for line in _LINE.findall(block):
         whole = line.endswith(b"\n")
         if whole and _is_good(line[:-1]):
             payloads.append(line[9:-1])
+            offsets.append(offset)
             good_end = offset + len(line)
         else:
-            rescued, reaches_end = _rescue(line)
+            rescued, starts, reaches_end = _rescue(line)
             payloads += rescued
+            offsets += [offset + start for start in starts]
             bad.append((offset, line))
             if reaches_end:
                 good_end = offset + len(line)
         offset += len(line)
-    return Frames(payloads=payloads, bad=bad, good_end=good_end)
+    return Frames(payloads=payloads, offsets=offsets, bad=bad, good_end=good_end)
 
 
 def _is_good(line: bytes) -> bool:
     return line[8:9] == b" " and line[:8] == b"%08x" % crc32(line[9:])
 
 
-def _rescue(line: bytes) -> tuple[list[bytes], bool]:
-    """The good lines inside a damaged one (a newline was hit), and whether the last of them reaches its end."""
+def _rescue(line: bytes) -> tuple[list[bytes], list[int], bool]:
+    """The good lines inside a damaged one (a newline was hit), where they begin, and whether the last reaches its end."""
     starts = [match.start() for match in _START_OF_LINE.finditer(line)]
     if len(starts) < 2 or not line.endswith(b"\n"):
-        return [], False
-    pieces = [line[start : end - 1] for start, end in itertools.pairwise([*starts, len(line)])]
-    good = [piece for piece in pieces if _is_good(piece) and _is_json(piece[9:])]
-    return [piece[9:] for piece in good], bool(good) and good[-1] is pieces[-1]
+        return [], [], False
+    pieces = [(start, line[start : end - 1]) for start, end in itertools.pairwise([*starts, len(line)])]
+    good = [(start, piece) for start, piece in pieces if _is_good(piece) and _is_json(piece[9:])]
+    reaches_end = bool(good) and good[-1] is pieces[-1]
+    return [piece[9:] for _, piece in good], [start for start, _ in good], reaches_end
 
 
 def _is_json(payload: bytes) -> bool:
@@ -166,15 +188,29 @@ class SoundLines:
     of the last good line and `tail` the torn bytes behind it.
     """
 
-    def __init__(self, path: Path, quarantine: Quarantine, *, end: int | None = None) -> None:
+    def __init__(
+        self, path: Path, quarantine: Quarantine, *, end: int | None = None, descriptor: int | None = None
+    ) -> None:
         self._path = path
+        self._descriptor = descriptor  # None: the file of that name
         self._quarantine = quarantine
         self._end = end
         self._unsure: list[tuple[int, bytes]] = []
         self.good_end = 0
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        for frames in read_frames(self._path, end=self._end):
+        return (frames.payloads for frames in self.frames())
+
+    def frames(self) -> Iterator[Frames]:
+        """The good lines with their places, a chunk at a time, none empty."""
+        if self._descriptor is None:
+            with self._path.open("rb", buffering=0) as file:
+                yield from self._read(file.fileno())
+        else:
+            yield from self._read(self._descriptor)
+
+    def _read(self, descriptor: int) -> Iterator[Frames]:
+        for frames in read_frames(descriptor, end=self._end):
             self.good_end = max(self.good_end, frames.good_end)
             self._unsure += frames.bad
             for offset, data in self._unsure:
@@ -182,7 +218,7 @@ class SoundLines:
                     self._quarantine.keep_line(self._path, offset, data)
             self._unsure = [(offset, data) for offset, data in self._unsure if offset >= self.good_end]
             if frames.payloads:
-                yield frames.payloads
+                yield frames
 
     @property
     def tail(self) -> bytes:
@@ -232,31 +268,25 @@ class Journal:
             self._write(data)
         except OSError as error:
             self._abandon()
-            if error.errno not in NO_ROOM:
+            if error.errno not in WAITING:
                 self._write_elsewhere(data)
                 return
-            raise StoreFull(_full(self._directory)) from error
-
-    def finish(self, trailer: bytes) -> None:
-        """End the file with a last line; the next commit starts another. A file without that line is as good, but slower to open."""
-        with contextlib.suppress(OSError, StoreFull):
-            if self.is_open:
-                self._write(trailer)
-        self.close()
+            raise StoreFull(_full(self._directory, error)) from error
 
     def close(self) -> None:
         """Close the file; idempotent."""
         if self.is_open:
-            self._files.close(self._descriptor)
-            self._descriptor = -1
+            descriptor, self._descriptor = self._descriptor, -1
+            with contextlib.suppress(OSError):  # all that counts was synced
+                self._files.close(descriptor)
 
     def _write_elsewhere(self, data: bytes) -> None:
         try:
             self._write(data)
         except OSError as error:
             self._abandon()
-            if error.errno in NO_ROOM:
-                raise StoreFull(_full(self._directory)) from error
+            if error.errno in WAITING:
+                raise StoreFull(_full(self._directory, error)) from error
             self.fault = f"{self._directory}: writing failed twice ({error.strerror}); check the disk, then restart"
             raise StoreReadOnly(self.fault) from error
 
@@ -299,5 +329,7 @@ class Journal:
         self._descriptor = -1
 
 
-def _full(directory: Path) -> str:
+def _full(directory: Path, error: OSError | None = None) -> str:
+    if error is not None and error.errno == errno.EROFS:
+        return f"{directory}: the disk is read-only now; results wait in memory until it can be written again"
     return f"{directory}: no room on the disk; results wait in memory until some is freed"

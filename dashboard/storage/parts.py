@@ -1,9 +1,15 @@
-"""Runs of rows: the journal that is written now, closed journals, and whatever else a run may be sealed into."""
+"""Runs of rows: the journal that is written now, closed journals, and the segments they are sealed into."""
 
 from __future__ import annotations
 
+import os
+import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from math import inf
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,17 +18,15 @@ import orjson
 
 from dashboard.storage.base import ResultColumns
 from dashboard.storage.columns import CheckColumns, PartColumns
-from dashboard.storage.journal import SoundLines, find_frames, frame
-from dashboard.storage.line_index import LineIndex
+from dashboard.storage.journal import Frames, SoundLines, find_frames, line_at, payloads_of
 from dashboard.storage.quarantine import Quarantine
-from dashboard.storage.records import Row
+from dashboard.storage.records import Row, columns_of
 
 _ROW = b'{"id":'
 _HEADER = b'{"journal":'
-_TRAILER = b'{"closed":'
-_TRAILER_SEARCH_BYTES = 64 * 1024
-
-Pick = Callable[[CheckColumns], ResultColumns]
+_ROW_HEAD = re.compile(rb'\{"id":(\d+),"check_id":("(?:[^"\\]|\\.)*"),"at":([^,]+),"status":"(\w+)"')
+_LINES_AT_ONCE = 4096
+_CHUNK_ROWS = 8192
 
 
 class Tally(NamedTuple):
@@ -33,7 +37,9 @@ class Tally(NamedTuple):
 
 
 class Summary:
-    """What is known of a part without reading it. Grows with `add`."""
+    """What is known of a part without reading it."""
+
+    __slots__ = ("end_s", "first_id", "last_id", "rows", "start_s")
 
     def __init__(self) -> None:
         self.rows = 0
@@ -41,38 +47,15 @@ class Summary:
         self.last_id = 0
         self.start_s = inf  # the earliest `at`
         self.end_s = -inf  # the latest
-        self.checks: dict[str, Tally] = {}
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Count rows, ids ascending."""
-        if not rows:
-            return
-        self.rows += len(rows)
-        self.first_id = self.first_id or rows[0]["id"]
-        self.last_id = rows[-1]["id"]
-        instants = [row["at"] for row in rows]
-        self.start_s = min(self.start_s, min(instants))
-        self.end_s = max(self.end_s, max(instants))
-        for row in rows:
-            known, bad = self.checks.get(row["check_id"], (0, 0))
-            self.checks[row["check_id"]] = Tally(known + 1, bad + (row["status"] != "ok"))
 
-    def trailer(self) -> bytes:
-        """The last line of a closed journal: opening it needs no more than this."""
-        fields = {"rows": self.rows, "first_id": self.first_id, "last_id": self.last_id}
-        instants = {"start_s": self.start_s, "end_s": self.end_s} if self.rows else {}
-        checks = {check_id: list(tally) for check_id, tally in self.checks.items()}
-        return frame(orjson.dumps({"closed": 1, **fields, **instants, "checks": checks}))
+class Note(NamedTuple):
+    """What a journal remembers of a row: enough to find it again."""
 
-    @classmethod
-    def of_trailer(cls, payload: bytes) -> Summary:
-        """The summary that such a line carries."""
-        fields = orjson.loads(payload)
-        summary = cls()
-        summary.rows, summary.first_id, summary.last_id = fields["rows"], fields["first_id"], fields["last_id"]
-        summary.start_s, summary.end_s = fields.get("start_s", inf), fields.get("end_s", -inf)
-        summary.checks = {check_id: Tally(*tally) for check_id, tally in fields["checks"].items()}
-        return summary
+    id: int
+    check_id: str
+    at_s: float
+    is_bad: bool
 
 
 def header(generation: int, next_id: int, opened_at_s: float) -> bytes:
@@ -81,7 +64,7 @@ def header(generation: int, next_id: int, opened_at_s: float) -> bytes:
 
 
 class Part(Protocol):
-    """A run of rows with ascending ids, in one file. Reading is thread-safe and gives nothing once the file is unlinked."""
+    """A run of rows with ascending ids, in one file. Reading is thread-safe and goes on though the file is unlinked."""
 
     path: Path
     summary: Summary
@@ -92,168 +75,231 @@ class Part(Protocol):
 
     @property
     def rows_in_memory(self) -> int:
-        """How many of its rows memory holds: all or none."""
+        """How many of its rows memory holds."""
 
-    def read(self, check_id: str, pick: Pick) -> ResultColumns | None:
-        """What `pick` takes from the rows of one check; None where there are none."""
+    @property
+    def checks(self) -> Mapping[str, Tally]:
+        """How many rows of each check it has."""
 
-    def sweep(self, pick: Pick) -> Iterator[ResultColumns]:
-        """What `pick` takes from the rows of every check; from a file that is several pieces a check, oldest first."""
+    def between(self, check_id: str, start_s: float, end_s: float) -> Iterator[ResultColumns]:
+        """The check's rows with start_s <= at < end_s, by id, in pieces that are not empty."""
+
+    def newest(self, check_id: str, n: int, before_id: int | None, bad_only: bool) -> ResultColumns | None:
+        """The check's newest n rows, oldest first; with an id below `before_id` when given; None where there are none."""
 
     def find(self, row_id: int) -> Row | None:
         """The row with that id."""
 
-    def chunks(self, check_id: str | None = None) -> Iterator[list[Row]]:
-        """All rows that were durable when this was called, or those of one check, by id, some thousand at a time."""
-
-    def hold(self) -> None:
-        """Take all of its rows into memory."""
-
-    def evict(self, *, is_recent: bool) -> None:
-        """Let go of what memory holds: reads go to the file from now on, often as long as it is recent."""
+    def groups(
+        self, check_ids: Collection[str] | None = None, start_s: float = -inf, end_s: float = inf
+    ) -> Iterator[Sequence[ResultColumns]]:
+        """All rows that were durable when this was called and may fit (and others), in runs of ids: a piece a check."""
 
 
 class JournalPart:
-    """A journal, closed or being written. `add` is for its one writer."""
+    """A journal, closed or being written: it knows where each row is, and reads those of a check when they are asked for.
+
+    `add` is for its one writer.
+    """
 
     def __init__(self, path: Path, *, quarantine: Quarantine, after_id: int = 0) -> None:
         self.path = path
         self.summary = Summary()
         self.size_bytes = 0
         self.opened_at_s = 0.0
+        self.header_bytes = 0
         self._header_next_id = 1
-        self._after_id = after_id  # rows up to this id are in an earlier part: a failed sync wrote them twice
+        self._after_id = (
+            after_id  # rows up to this id are in an earlier part: a failed sync wrote them twice, or a seal
+        )
         self._quarantine = quarantine
-        self._columns: PartColumns | None = None
-        self._is_recent = False
-        self._index: LineIndex | None = None
+        self._tallies: dict[str, Tally] = {}
+        self._unread: dict[str, array[int]] = {}  # offsets of rows that are not in the columns yet
+        self._columns = PartColumns()
         self._lock = threading.Lock()
+        self._descriptor = -1
+        with suppress(OSError):  # now, so that whoever reads goes on though it is unlinked
+            self._open()
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
 
     @property
     def rows_in_memory(self) -> int:
-        return self.summary.rows if self._columns is not None else 0
+        return self._columns.rows
+
+    @property
+    def checks(self) -> Mapping[str, Tally]:
+        with self._lock:
+            return dict(self._tallies)
 
     @property
     def next_id(self) -> int:
         """The lowest id that no row up to here can have had."""
         return max(self._header_next_id, self.summary.last_id + 1)
 
-    def add(self, rows: Sequence[Row], size_bytes: int) -> None:
-        """Show rows that are durable now, up to that byte of the file."""
+    def add(self, notes: Sequence[Note], offsets: Sequence[int], size_bytes: int) -> None:
+        """Show rows that are durable now, up to that byte of the file, each from its offset on."""
         with self._lock:
-            if self._columns is None and not self.summary.rows:
-                self._columns = PartColumns()
-            if self._columns is not None:
-                self._columns.extend(rows)
-            self.summary.add(rows)
+            self._count(notes, offsets)
             self.size_bytes = size_bytes
 
-    def replay(self, *, into_memory: bool) -> SoundLines:
-        """Read the whole file: count its rows, hold them in memory when wished. What the lines were is given back."""
-        lines = SoundLines(self.path, self._quarantine)
-        columns = PartColumns() if into_memory else None
-        summary = Summary()
-        for payloads in lines:
-            if payloads[0].startswith(_HEADER):
-                fields = orjson.loads(payloads[0])
+    def replay(self, *, end: int | None = None) -> SoundLines:
+        """Read the file, up to the byte `end` if given: note where its rows are. What the lines were is given back."""
+        lines = SoundLines(self.path, self._quarantine, end=end, descriptor=self._open())
+        names: dict[bytes, str] = {}
+        for frames in lines.frames():
+            if frames.payloads[0].startswith(_HEADER):
+                fields = orjson.loads(frames.payloads[0])
                 self._header_next_id, self.opened_at_s = fields["next_id"], fields["opened_at"]
-            rows = self._rows(payloads)
-            summary.add(rows)
-            if columns is not None:
-                columns.extend(rows)
-        with self._lock:
-            self.summary, self._columns, self.size_bytes = summary, columns, lines.good_end
+                self.header_bytes = frames.offsets[0] + len(frames.payloads[0]) + 10
+            notes, offsets = self._notes(frames, names)
+            with self._lock:
+                self._count(notes, offsets)
+        self.size_bytes = lines.good_end
         return lines
 
-    def recall(self) -> bool:
-        """Take the summary from the file's last line; whether there is one."""
-        payload = _last_payload(self.path)
-        if not payload.startswith(_TRAILER):
-            return False
-        self.summary = Summary.of_trailer(payload)
-        self.size_bytes = self.path.stat().st_size
-        return True
+    def between(self, check_id: str, start_s: float, end_s: float) -> Iterator[ResultColumns]:
+        columns = self._of(check_id)
+        if columns is not None and len(found := columns.between(start_s, end_s)):
+            yield found
 
-    def read(self, check_id: str, pick: Pick) -> ResultColumns | None:
+    def newest(self, check_id: str, n: int, before_id: int | None, bad_only: bool) -> ResultColumns | None:
         with self._lock:
-            if check_id not in self.summary.checks:
-                return None
-            if self._columns is not None:
-                columns = self._columns.checks.get(check_id)
-                return pick(columns) if columns is not None else None
-        columns = CheckColumns(check_id)
-        for rows in self.chunks(check_id):
-            columns.extend(rows)
-        return pick(columns)
-
-    def sweep(self, pick: Pick) -> Iterator[ResultColumns]:
-        if self.rows_in_memory:
-            pieces = (self.read(check_id, pick) for check_id in list(self.summary.checks))
-            return (piece for piece in pieces if piece)
-        return (pick(columns) for rows in self.chunks() for columns in PartColumns.of(rows).checks.values())
+            tally = self._tallies.get(check_id)
+        if tally is None or (bad_only and not tally.bad):
+            return None
+        columns = self._of(check_id)
+        return columns.newest(n, before_id, bad_only) if columns is not None else None
 
     def find(self, row_id: int) -> Row | None:
-        found = self._chunks(lambda: find_frames(self.path, b'{"id":%d,' % row_id, end=self.size_bytes))
-        return next((row for rows in found for row in rows if row["id"] == row_id), None)
+        for payloads in find_frames(self._open(), b'{"id":%d,' % row_id, end=self.size_bytes):
+            for row in _rows(payloads, self._after_id):
+                if row["id"] == row_id:
+                    return row
+        return None
 
-    def chunks(self, check_id: str | None = None) -> Iterator[list[Row]]:
+    def groups(
+        self, check_ids: Collection[str] | None = None, start_s: float = -inf, end_s: float = inf
+    ) -> Iterator[list[ResultColumns]]:
         end = self.size_bytes
-        if check_id is None:
-            return self._chunks(lambda: iter(SoundLines(self.path, self._quarantine, end=end)))
-        rows = self._chunks(lambda: self._lines_of(check_id, end))
-        return ([row for row in chunk if row["check_id"] == check_id] for chunk in rows)
+        if check_ids is not None and len(check_ids) == 1:
+            last_id = self.summary.last_id
+            [only] = check_ids
+            return (pieces for pieces in ([piece for piece in self._all_of(only, last_id) if len(piece)],) if pieces)
+        return self._groups(end, check_ids)
 
-    def hold(self) -> None:
-        columns = PartColumns()
-        for rows in self.chunks():
-            columns.extend(rows)
+    def rows(self) -> Iterator[list[Row]]:
+        """All rows that were durable when this was called, by id, some thousand at a time."""
+        lines = SoundLines(self.path, self._quarantine, end=self.size_bytes, descriptor=self._open())
+        return (rows for payloads in lines if (rows := _rows(payloads, self._after_id)))
+
+    def _all_of(self, check_id: str, last_id: int) -> Iterator[ResultColumns]:
+        columns = self._of(check_id)
+        if columns is not None:
+            yield columns.newest(len(columns), last_id + 1, False)
+
+    def _groups(self, end: int, check_ids: Collection[str] | None) -> Iterator[list[ResultColumns]]:
+        wanted = None if check_ids is None else frozenset(check_ids)
+        for rows in _gathered(
+            SoundLines(self.path, self._quarantine, end=end, descriptor=self._open()), self._after_id
+        ):
+            if wanted is not None:
+                rows = [row for row in rows if row["check_id"] in wanted]
+            by_check: dict[str, list[Row]] = {}
+            for row in rows:
+                by_check.setdefault(row["check_id"], []).append(row)
+            if by_check:
+                yield [columns_of(its_rows) for its_rows in by_check.values()]
+
+    def _of(self, check_id: str) -> CheckColumns | None:
+        """The check's rows, those that were not read yet included."""
         with self._lock:
-            self._columns = columns
+            offsets = self._unread.pop(check_id, None)
+            if offsets:
+                descriptor = self._open()
+                for first in range(0, len(offsets), _LINES_AT_ONCE):
+                    lines = [line_at(descriptor, offset) for offset in offsets[first : first + _LINES_AT_ONCE]]
+                    rows = _rows(payloads_of(b"".join(lines)), self._after_id)
+                    self._columns.extend([row for row in rows if row["check_id"] == check_id])
+            return self._columns.checks.get(check_id)
 
-    def evict(self, *, is_recent: bool) -> None:
-        with self._lock:
-            self._columns = None
-            self._is_recent = is_recent
-            if not is_recent:
-                self._index = None
+    def _count(self, notes: Sequence[Note], offsets: Sequence[int]) -> None:
+        if not notes:
+            return
+        summary, tallies, unread = self.summary, self._tallies, self._unread
+        summary.rows += len(notes)
+        summary.first_id = summary.first_id or notes[0][0]
+        summary.last_id = notes[-1][0]
+        instants = [note[2] for note in notes]
+        summary.start_s = min(summary.start_s, min(instants))
+        summary.end_s = max(summary.end_s, max(instants))
+        by_check: defaultdict[str, list[int]] = defaultdict(list)
+        bad: defaultdict[str, int] = defaultdict(int)
+        for (_, check_id, _, is_bad), offset in zip(notes, offsets, strict=True):
+            by_check[check_id].append(offset)
+            if is_bad:
+                bad[check_id] += 1
+        for check_id, its_offsets in by_check.items():
+            rows, bad_rows = tallies.get(check_id, (0, 0))
+            tallies[check_id] = Tally(rows + len(its_offsets), bad_rows + bad[check_id] if bad else bad_rows)
+            known = unread.get(check_id)
+            if known is None:
+                unread[check_id] = array("Q", its_offsets)
+            else:
+                known.extend(its_offsets)
 
-    def _lines_of(self, check_id: str, end: int) -> Iterator[list[bytes]]:
-        """By the index while the file is read often; it costs as much as reading four checks without it."""
-        index = self._index
-        if index is None and self._is_recent:
-            index = self._index = LineIndex.of(self.path, end)
-        if index is None:
-            return find_frames(self.path, b'"check_id":%b,' % orjson.dumps(check_id), end=end)
-        return index.payloads(check_id)
-
-    def _chunks(self, lines: Callable[[], Iterator[list[bytes]]]) -> Iterator[list[Row]]:
-        try:
-            for payloads in lines():
-                if payloads and (rows := self._rows(payloads)):
-                    yield rows
-        except FileNotFoundError:
-            return  # retention was faster
-
-    def _rows(self, payloads: list[bytes]) -> list[Row]:
-        if not (payloads[0].startswith(_ROW) and payloads[-1].startswith(_ROW)):
-            payloads = [payload for payload in payloads if payload.startswith(_ROW)]
-        rows: list[Row] = orjson.loads(b"[" + b",".join(payloads) + b"]")
-        if rows and rows[0]["id"] <= self._after_id:
-            rows = [row for row in rows if row["id"] > self._after_id]
-        return rows
+    def _notes(self, frames: Frames, names: dict[bytes, str]) -> tuple[list[Note], list[int]]:
+        notes: list[Note] = []
+        offsets: list[int] = []
+        after_id = max(self._after_id, self.summary.last_id)
+        match_head, new = _ROW_HEAD.match, tuple.__new__
+        for payload, offset in zip(frames.payloads, frames.offsets, strict=True):
+            match = match_head(payload)
+            if match is None:
+                continue
+            number, quoted, at, word = match.groups()
+            row_id = int(number)
+            if row_id <= after_id:
+                continue
+            after_id = row_id
+            name = names.get(quoted)
+            if name is None:
+                name = names[quoted] = orjson.loads(quoted)
+            notes.append(new(Note, (row_id, name, float(at), word != b"ok")))  # half the time of Note(...)
+            offsets.append(offset)
+        return notes, offsets
 
 
-def _last_payload(path: Path) -> bytes:
-    """What the last line carries; empty when that line is not good."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        reach = min(size, _TRAILER_SEARCH_BYTES)
-        while True:
-            file.seek(size - reach)
-            block = file.read(reach)
-            start = block.rfind(b"\n", 0, -1) + 1
-            if start or reach == size:
-                break
-            reach = min(size, reach * 2)
-    line = block[start:]
-    return line[9:-1] if frame(line[9:-1]) == line else b""
+def _rows(payloads: list[bytes], after_id: int) -> list[Row]:
+    if not payloads:
+        return []
+    if not (payloads[0].startswith(_ROW) and payloads[-1].startswith(_ROW)):
+        payloads = [payload for payload in payloads if payload.startswith(_ROW)]
+    rows: list[Row] = orjson.loads(b"[" + b",".join(payloads) + b"]")
+    if rows and rows[0]["id"] <= after_id:
+        rows = [row for row in rows if row["id"] > after_id]
+    return rows
+
+
+def _gathered(lines: SoundLines, after_id: int) -> Iterator[list[Row]]:
+    """The rows in runs of at least some thousand, so that a check has several in each."""
+    held: list[Row] = []
+    for payloads in lines:
+        held += _rows(payloads, after_id)
+        if len(held) >= _CHUNK_ROWS:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def line_offsets(first: int, lengths: Sequence[int]) -> list[int]:
+    """Where lines of these lengths begin, one behind the other."""
+    return list(accumulate(lengths[:-1], initial=first)) if lengths else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from math import inf, nan
 from typing import Any
 
@@ -26,6 +27,14 @@ class Plan:
             end_s=min(self.end_s, other.end_s),
         )
 
+    def widened(self, other: Plan) -> Plan:
+        """Where rows can be that match either."""
+        return Plan(
+            check_id=self.check_id if self.check_id == other.check_id else None,
+            start_s=min(self.start_s, other.start_s),
+            end_s=max(self.end_s, other.end_s),
+        )
+
 
 def plan(query: object) -> Plan:
     """The plan of the query; a shape that is not known here narrows nothing."""
@@ -43,10 +52,9 @@ def only_upper_bound(query: object) -> float | None:
 def _plan_of(shape: Any) -> Plan:  # the nested tuples that TinyDB builds
     match shape:
         case ("and", frozenset() as terms):
-            narrowed = Plan()
-            for term in terms:
-                narrowed = narrowed.narrowed(_plan_of(term))
-            return narrowed
+            return reduce(Plan.narrowed, map(_plan_of, terms), Plan())
+        case ("or", frozenset() as terms):
+            return reduce(Plan.widened, map(_plan_of, terms))
         case ("==", ("check_id",), str(check_id)):
             return Plan(check_id=check_id)
         case (str(operator), ("at",), bound) if (seconds := _seconds(bound)) is not None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from dashboard.storage.files import Files
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +26,38 @@ class Quarantine:
         self._directory = directory
         self._lines: set[tuple[str, int]] = set()
         self._tails: set[tuple[str, int]] = set()
+        self._blocks: dict[tuple[str, int], str] = {}
         self._lock = threading.Lock()
+
+    @property
+    def blocks(self) -> int:
+        """Damaged blocks of sealed files."""
+        return len(self._blocks)
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """The damaged lines, `(file, byte)`."""
+        return sorted(self._lines)
+
+    @property
+    def block_places(self) -> list[tuple[str, int, str]]:
+        """The damaged blocks, `(file, byte, fault)`."""
+        return sorted((*place, fault) for place, fault in self._blocks.items())
+
+    def learn(self, lines: Iterable[Sequence[Any]], blocks: Iterable[Sequence[Any]]) -> None:
+        """Note damage that another process has found and kept: `places` and `block_places` of its own."""
+        with self._lock:
+            self._lines.update((str(file), int(offset)) for file, offset in lines)
+            self._blocks.update({(str(file), int(offset)): str(fault) for file, offset, fault in blocks})
+
+    def note_block(self, path: Path, fault: str, offset: int) -> None:
+        """Note a damaged block of a sealed file; its bytes stay where they are."""
+        place = (f"{path.parent.name}/{path.name}", offset)
+        with self._lock:
+            is_new = place not in self._blocks
+            self._blocks[place] = fault
+        if is_new:
+            log.warning("%s: left out: %s", path, fault)
 
     @property
     def lines(self) -> int:
@@ -44,6 +80,25 @@ class Quarantine:
         if self._is_new(self._tails, path, offset):
             log.warning("%s: %d torn bytes at its end, from byte %d", path, len(data), offset)
             self._save(path, offset, data)
+
+    def keep_copy(self, path: Path, files: Files) -> None:
+        """Keep a damaged file that another is about to replace."""
+        if self._directory is not None:
+            target = self._directory / f"{path.parent.name}-{path.name}.bad"
+            with contextlib.suppress(OSError):  # evidence is worth a try, never a merge that fails
+                if not target.exists():
+                    files.put(target, path.read_bytes())
+
+    def keep_file(self, path: Path, files: Files) -> None:
+        """Move a damaged file here, whole; without a directory it stays where it is."""
+        if self._is_new(self._lines, path, 0):
+            log.error("%s: damaged as a whole and set aside", path)
+        if self._directory is not None:
+            stem = f"{path.parent.name}-{path.name}"
+            names = itertools.chain([f"{stem}.bad"], (f"{stem}-{number}.bad" for number in itertools.count(2)))
+            targets = (self._directory / name for name in names)
+            with contextlib.suppress(OSError):
+                files.rename(path, next(target for target in targets if not target.exists()))
 
     def _is_new(self, known: set[tuple[str, int]], path: Path, offset: int) -> bool:
         place = (f"{path.parent.name}/{path.name}", offset)

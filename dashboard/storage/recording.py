@@ -11,7 +11,7 @@ import orjson
 JsonObject = dict[str, Any]  # any JSON values
 Operation = tuple[Any, ...]  # ("put", table, id, document), ("cut", table, id), ("make" | "drop", table)
 
-STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+STRICT = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 class TableView(Mapping[str, JsonObject]):
@@ -37,7 +37,11 @@ class TableView(Mapping[str, JsonObject]):
 
 
 class Recording(MutableMapping[int, JsonObject]):
-    """A table that TinyDB's updaters may change at will: it hands out copies and knows afterwards what was changed."""
+    """A table that TinyDB's updaters may change at will: it hands out copies and knows afterwards what was changed.
+
+    As in a dict of TinyDB, True and 1.0 find the document 1 and "1" finds none. A new id must be a whole number: TinyDB
+    takes any, and then cannot read its table again.
+    """
 
     def __init__(self, table: Mapping[str, JsonObject]) -> None:
         self._table = table
@@ -48,21 +52,23 @@ class Recording(MutableMapping[int, JsonObject]):
         if key not in self._copies:
             if key in self._removed:
                 raise KeyError(key)
-            self._copies[key] = _copy(self._table[str(key)])
+            self._copies[int(key)] = _copy(self._table[_key_of(key)])
         return self._copies[key]
 
     def __setitem__(self, key: int, document: JsonObject) -> None:
+        if isinstance(key, bool) or not isinstance(key, int):
+            raise ValueError(f"the id of a document must be a whole number, got {key!r}")
         self._copies[key] = document
 
     def __delitem__(self, key: int) -> None:
         if key not in self:
             raise KeyError(key)
         self._copies.pop(key, None)
-        if str(key) in self._table:
-            self._removed.add(key)
+        if _key_of(key) in self._table:
+            self._removed.add(int(key))
 
     def __contains__(self, key: object) -> bool:
-        return key in self._copies or (key not in self._removed and str(key) in self._table)
+        return key in self._copies or (key not in self._removed and _key_of(key) in self._table)
 
     def __iter__(self) -> Iterator[int]:
         kept = [key for key in map(int, self._table) if key not in self._removed]
@@ -78,7 +84,7 @@ class Recording(MutableMapping[int, JsonObject]):
 
     def operations(self, name: str) -> list[Operation]:
         """What must be done to the table so that it is as this one is now."""
-        cuts: list[Operation] = [("cut", name, str(key)) for key in map(int, self._table) if key in self._removed]
+        cuts: list[Operation] = [("cut", name, str(key)) for key in sorted(self._removed)]
         puts: list[Operation] = [
             ("put", name, str(key), document) for key, document in self._copies.items() if self._is_changed(key)
         ]
@@ -90,6 +96,12 @@ class Recording(MutableMapping[int, JsonObject]):
         document = self._copies[key]
         refuse_not_finite(document)
         return stored is None or orjson.dumps(stored) != orjson.dumps(document, option=STRICT)
+
+
+def _key_of(doc_id: object) -> str:
+    """What the table calls the document; for what is no whole number a word that no table has."""
+    is_whole = isinstance(doc_id, int) or (isinstance(doc_id, float) and doc_id.is_integer())
+    return str(int(doc_id)) if is_whole else ""  # type: ignore[call-overload]  # is_whole says that it is a number
 
 
 def _copy(value: Any) -> Any:  # any JSON value

@@ -18,6 +18,10 @@ Row = dict[str, Any]  # a result as its JSON object, the id included: any JSON v
 NUMBER = {status.word: status.value for status in Status}
 WORD = {status.value: status.word for status in Status}
 TRIGGERS: tuple[str, ...] = get_args(Trigger)
+_LAST_S = 253_370_764_800.0  # the year 9999: what lies beyond cannot be read as an instant
+_TRIGGER_SET = frozenset(TRIGGERS)
+_FLOAT = {float}
+_TEXT = {str}
 
 _DETAIL_TEXTS = ("phase", "expected", "got", "excerpt")
 _DEFAULTS: Row = {
@@ -46,16 +50,52 @@ def row_of_result(result: Result) -> Row:
         "trigger": result.trigger,
         "by": result.by,
         "worker": result.worker,
-        "metrics": {name: float(value) for name, value in result.metrics.items()},
+        "metrics": result.metrics,
     }
-    if result.status is not Status.OK and (detail := _detail_row(result.detail)):
+    if not _has_plain_numbers(row):
+        row["metrics"] = {name: float(value) for name, value in result.metrics.items()}
+        _refuse_not_finite(row)
+    if result.status is not Status.OK and (detail := detail_row(result.detail)):
         row["detail"] = detail
-    _refuse_not_finite(row)
     return row
 
 
 def row_of_document(document: Mapping[str, Any]) -> Row:
     """The document that somebody wants to insert, complete and in order. Raises ValueError naming the field at fault."""
+    row = {**_DEFAULTS, **document}
+    if len(row) == len(_DEFAULTS) and "at" in document and _is_plain(row):
+        return row
+    return _row_checked(document)
+
+
+def _is_plain(row: Row) -> bool:
+    """Whether there is nothing to check closer: the quick look that nearly every document passes."""
+    return (
+        type(row["check_id"]) is type(row["summary"]) is type(row["status"]) is str
+        and type(row["trigger"]) is type(row["by"]) is type(row["worker"]) is str
+        and row["check_id"] != ""
+        and row["status"] in NUMBER
+        and row["trigger"] in _TRIGGER_SET
+        and _has_plain_numbers(row)
+        and 0.0 <= row["at"] < _LAST_S
+    )
+
+
+def _has_plain_numbers(row: Row) -> bool:
+    """Whether all numbers are finite floats, by the quick look: their sum is."""
+    metrics = row["metrics"]
+    if type(metrics) is not dict:
+        return False
+    at, duration_s, covers_s = row["at"], row["duration_s"], row["covers_s"]
+    if not (type(at) is type(duration_s) is type(covers_s) is float):
+        return False
+    values = metrics.values()
+    if metrics and (set(map(type, values)) != _FLOAT or set(map(type, metrics)) != _TEXT):
+        return False
+    return isfinite(at + duration_s + covers_s + sum(values))
+
+
+def _row_checked(document: Mapping[str, Any]) -> Row:
     unknown = document.keys() - _DEFAULTS.keys() - {"detail"}
     if unknown:
         raise ValueError(f"{min(unknown)!r}: not a field of a result; it has {', '.join(_DEFAULTS)} and detail")
@@ -70,9 +110,11 @@ def row_of_document(document: Mapping[str, Any]) -> Row:
     for name in ("at", "duration_s", "covers_s"):
         row[name] = _number(name, row[name])
     row["metrics"] = {str(name): _number(name, value) for name, value in dict(row["metrics"]).items()}
-    if row["status"] != "ok" and (detail := _detail_row(detail_of(document.get("detail") or {}))):
+    if row["status"] != "ok" and (detail := detail_row(detail_of(document.get("detail") or {}))):
         row["detail"] = detail
     _refuse_not_finite(row)
+    if not 0.0 <= row["at"] < _LAST_S:
+        raise ValueError(f"check {row['check_id']!r}: at: must be epoch seconds since 1970, got {row['at']}")
     return row
 
 
@@ -124,7 +166,7 @@ def row_of_columns(columns: ResultColumns, index: int) -> Row:
         "metrics": dict(columns.metrics[index]),
     }
     if index in columns.details:
-        row["detail"] = _detail_row(columns.details[index])
+        row["detail"] = detail_row(columns.details[index])
     return row
 
 
@@ -185,7 +227,8 @@ def incident_of(incident_id: int, document: Mapping[str, Any]) -> Incident:
     )
 
 
-def _detail_row(detail: Detail) -> Row:
+def detail_row(detail: Detail) -> Row:
+    """The evidence as it is stored; empty where there is none."""
     row: Row = {name: text for name in _DETAIL_TEXTS if (text := getattr(detail, name))}
     if detail.facts:
         row["facts"] = dict(detail.facts)

@@ -13,32 +13,45 @@ from tinydb.table import Document, Table
 from dashboard.errors import StoreError
 from dashboard.storage.appender import Appender
 from dashboard.storage.planner import only_upper_bound, plan
-from dashboard.storage.records import Row, row_of_columns, row_of_document
-from dashboard.storage.retention import expired
+from dashboard.storage.records import Row, row_of_document
 from dashboard.storage.timeline import Timeline
 
 NAME = "results"
 
 
 class SeriesTable(Table):
-    """The table `results`. What is inserted is durable on return; documents come in the order of their ids.
+    """The table `results`; documents come in the order of their ids.
 
-    A query on `check_id` equality or on bounds of `at` reads only what can match; any other shape reads everything:
-    slower, never wrong. `remove` takes `at < X` alone and gives up whole closed files; nothing is ever updated.
+    What is inserted has its id at once and is durable a moment later, as `wait` tells; every read makes it so first. A
+    query on `check_id` equality or on bounds of `at` reads only what can match; any other shape reads everything:
+    slower, never wrong. `remove` takes `at < X` alone and gives up whole files; nothing is ever updated.
     """
 
-    def __init__(self, storage: Storage, timeline: Timeline, appender: Appender) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        timeline: Timeline,
+        appender: Appender,
+        give_up: Callable[[float], list[int]],
+        clear: Callable[[], None],
+    ) -> None:
         super().__init__(storage, NAME, cache_size=0)
         self._timeline = timeline
         self._appender = appender
+        self._give_up = give_up
+        self._clear = clear
 
     def insert(self, document: Mapping[str, Any]) -> int:
-        """Record one result; its id once it is durable."""
-        return self.insert_multiple([document])[0]
+        """Take one result in; its id. Raises ValueError naming the field at fault, StoreFull, StoreReadOnly."""
+        return self._appender.insert((_row_of(document),))[0]
 
     def insert_multiple(self, documents: Iterable[Mapping[str, Any]]) -> list[int]:
-        """Record results, all or none; their ids once they are durable."""
-        return self._appender.append([_row_of(document) for document in documents])
+        """Take results in, all or none; their ids."""
+        return self._appender.insert([_row_of(document) for document in documents])
+
+    def wait(self, doc_id: int | None = None) -> None:
+        """Block until that result, or all so far, is durable. Raises StoreFull, StoreReadOnly for one that was lost."""
+        self._appender.wait(doc_id)
 
     def search(self, cond: QueryLike) -> list[Document]:
         """The documents that match."""
@@ -52,6 +65,7 @@ class SeriesTable(Table):
         self, cond: QueryLike | None = None, doc_id: int | None = None, doc_ids: list[int] | None = None
     ) -> Document | list[Document] | None:
         """The document with that id, those with these ids, or the first that matches."""
+        self._appender.settle()
         if doc_id is not None:
             row = self._timeline.find(doc_id)
             return None if row is None else _document(row)
@@ -71,9 +85,11 @@ class SeriesTable(Table):
         return list(self)
 
     def __iter__(self) -> Iterator[Document]:
-        return (_document(row) for rows in self._timeline.chunks() for row in rows)
+        self._appender.settle()
+        return map(_document, self._timeline.rows_by_id())
 
     def __len__(self) -> int:
+        self._appender.settle()
         return self._timeline.rows
 
     def remove(self, cond: QueryLike | None = None, doc_ids: Iterable[int] | None = None) -> list[int]:
@@ -81,14 +97,11 @@ class SeriesTable(Table):
         before_s = None if doc_ids is not None else only_upper_bound(cond)
         if before_s is None:
             raise StoreError("results are only removed by age: remove(where('at') < epoch_seconds); or use truncate()")
-        old = expired(self._timeline.parts[:-1], before_s)
-        removed = [row["id"] for part in old for rows in part.chunks() for row in rows]
-        self._appender.give_up(old)
-        return removed
+        return self._give_up(before_s)
 
     def truncate(self) -> None:
         """Remove all results; ids go on where they were."""
-        self._appender.clear()
+        self._clear()
 
     def update(self, *_: object, **__: object) -> NoReturn:
         """Refused: what was measured stays."""
@@ -97,13 +110,10 @@ class SeriesTable(Table):
     update_multiple = upsert = update
 
     def _matching(self, cond: QueryLike) -> Iterator[Document]:
+        self._appender.settle()
         where = plan(cond)
-        if where.check_id is None:
-            chunks = self._timeline.chunks(None, where.start_s, where.end_s)
-            rows: Iterator[Row] = (row for chunk in chunks for row in chunk)
-        else:
-            columns = self._timeline.series(where.check_id, where.start_s, math.nextafter(where.end_s, math.inf))
-            rows = (row_of_columns(columns, index) for index in range(len(columns)))
+        checks = None if where.check_id is None else (where.check_id,)
+        rows = self._timeline.rows_by_id(checks, where.start_s, math.nextafter(where.end_s, math.inf))
         return (document for document in map(_document, rows) if cond(document))
 
     def _read_table(self) -> NoReturn:

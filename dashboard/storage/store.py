@@ -1,23 +1,32 @@
-"""The embedded store: one directory, one writer, TinyDB's API over journals."""
+"""The embedded store: one directory, one writer, TinyDB's API over journals, segments and rollup files."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from checks.base import Clock, Status
 from dashboard.errors import StoreError, StoreUnavailable
-from dashboard.model import CheckState, Incident, Result, StoreHealth
+from dashboard.model import CheckState, Incident, Inventory, Result, Retention, StoreHealth
+from dashboard.rollup import Rollup
+from dashboard.storage import format as data_format
+from dashboard.storage import inventory, place
 from dashboard.storage.appender import Appender, Limits
+from dashboard.storage.archive import FOLDERS
 from dashboard.storage.base import History, ResultColumns
-from dashboard.storage.documents import Database, JournaledStorage
+from dashboard.storage.blockfile import TEMPORARY
+from dashboard.storage.buckets import Buckets
+from dashboard.storage.documents import Database, JournaledStorage, tables_in
 from dashboard.storage.files import Files
 from dashboard.storage.journal import generations
+from dashboard.storage.keeper import Keeper, Windows
 from dashboard.storage.lock import Lock
-from dashboard.storage.parts import JournalPart
+from dashboard.storage.parts import JournalPart, Part
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.recording import Operation
 from dashboard.storage.records import (
@@ -27,19 +36,32 @@ from dashboard.storage.records import (
     row_of_result,
     state_of,
 )
-from dashboard.storage.retention import ClockWatch, expired
+from dashboard.storage.rollup_files import RollupFiles
 from dashboard.storage.room import Room
+from dashboard.storage.sealing import leftovers, unlink_quietly
+from dashboard.storage.segments import SegmentName, SegmentPart
 from dashboard.storage.series import SeriesTable
 from dashboard.storage.timeline import Timeline
+from dashboard.storage.workshop import Here, Workshop
+from dashboard.uptime import Cursor
 
-STATES, INCIDENTS, UNITS = "states", "incidents", "units"
+STATES, INCIDENTS, UNITS, FORGOTTEN = "states", "incidents", "units", "forgotten"
+
+
+def no_windows() -> Windows:
+    """No maintenance."""
+    return {}
 
 
 class TimelineHistory:
-    """The History that a timeline gives."""
+    """The History that parts and rollup files give."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path, quarantine: Quarantine, windows: Callable[[], Windows] = no_windows) -> None:
+        self._directory = directory
+        self._quarantine = quarantine
         self._timeline = Timeline()
+        self._rollups = RollupFiles(directory / "rollups", quarantine)
+        self._buckets = Buckets(self._timeline, self._rollups, windows)
 
     def last(self, check_id: str, n: int, *, before_id: int | None = None, bad_only: bool = False) -> list[Result]:
         """See History."""
@@ -52,10 +74,6 @@ class TimelineHistory:
     def series(self, check_id: str, start_at: datetime, end_at: datetime) -> ResultColumns:
         """See History."""
         return self._timeline.series(check_id, start_at.timestamp(), end_at.timestamp())
-
-    def sweep(self, start_at: datetime, end_at: datetime) -> Iterator[ResultColumns]:
-        """See History."""
-        return self._timeline.sweep(start_at.timestamp(), end_at.timestamp())
 
     def export_columns(
         self,
@@ -80,46 +98,109 @@ class TimelineHistory:
         chunks = self._timeline.export_columns(check_ids, statuses, start_at, end_at)
         return (columns.results() for columns in chunks)
 
+    def rollups(
+        self,
+        check_id: str,
+        edges_s: Sequence[float],
+        *,
+        now_s: float | None = None,
+        metrics: Collection[str] | None = None,
+    ) -> list[Rollup]:
+        """See History."""
+        return self._buckets.rollups(check_id, edges_s, now_s=now_s, wanted=metrics)
+
+    def cursor(self, check_id: str) -> Cursor:
+        """See History."""
+        return self._buckets.cursor(check_id)
+
     def check_ids(self) -> set[str]:
         """See History."""
-        return self._timeline.check_ids()
+        forgotten = self._timeline.forgotten
+        rolled_up = (
+            check_id
+            for file in self._rollups.files.values()
+            for check_id in file.check_ids
+            if file.through_id > forgotten.get(check_id, 0)
+        )
+        return self._timeline.check_ids().union(rolled_up)
+
+    def inventory(self) -> Inventory:
+        """See History."""
+        return inventory.take(self._directory, self._timeline, self._rollups, keeping=inventory.DEFAULT)
+
+    def _find_parts(self) -> list[Part]:
+        """The segments there are, without what interrupted merges left over; their files are unlinked by the owner."""
+        self._rollups.open()
+        paths = sorted((self._directory / "results").iterdir())
+        found = [SegmentPart(path, self._quarantine) for path in paths if SegmentName.parse(path.name) is not None]
+        siblings = {segment.name: segment.siblings for segment in found}
+        gone = leftovers(siblings, {segment.name: segment.sources for segment in found})
+        self._left_over = [segment.path for segment in found if segment.name in gone]
+        return [segment for segment in found if segment.name not in gone]
 
 
 class TinyStore(TimelineHistory):
-    """See Store. `database` is its TinyDB: any table of documents, and `results`."""
+    """See Store. `database` is its TinyDB: any table of documents, and `results`.
+
+    `windows` gives the maintenance of each check, `workshop` does the heavy work (default: the calling thread).
+    """
 
     def __init__(
-        self, directory: Path, clock: Clock, *, limits: Limits | None = None, files: Files | None = None
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        limits: Limits | None = None,
+        files: Files | None = None,
+        workshop: Workshop | None = None,
+        windows: Callable[[], Windows] = no_windows,
     ) -> None:
-        super().__init__()
-        self._directory = directory
+        super().__init__(directory, Quarantine(directory / "quarantine"), windows)
         self._clock = clock
-        limits, files = limits or Limits(), files or Files()
+        self._limits = limits or Limits()
+        self._files = files or Files()
         self._lock = Lock(directory / "LOCK")
-        self._quarantine = Quarantine(directory / "quarantine")
-        self._room = Room(directory / "RESERVE", limits.reserve_bytes, files=files, retry_s=limits.retry_s)
+        self._room = Room(
+            directory / "RESERVE", self._limits.reserve_bytes, files=self._files, retry_s=self._limits.retry_s
+        )
         self._storage = JournaledStorage(
             directory / "documents",
-            files=files,
+            files=self._files,
             room=self._room,
             quarantine=self._quarantine,
-            snapshot_bytes=limits.snapshot_bytes,
+            snapshot_bytes=self._limits.snapshot_bytes,
         )
+        self.rotated = threading.Event()  # a journal waits to be sealed
         self._appender = Appender(
             directory / "results",
             self._timeline,
             clock=clock,
-            files=files,
+            files=self._files,
             room=self._room,
             quarantine=self._quarantine,
-            limits=limits,
+            limits=self._limits,
+            on_rotate=self.rotated.set,
         )
-        self._watch: ClockWatch | None = None
+        self._keeper = Keeper(
+            directory,
+            self._timeline,
+            self._appender,
+            self._rollups,
+            workshop=workshop or Here(self._files),
+            files=self._files,
+            clock=clock,
+            limits=self._limits,
+            quarantine=self._quarantine,
+            windows=windows,
+        )
         self._counting = threading.Lock()
         self._incident_ids = 0
         self._removals = 0
+        self._place_warning = ""
         self.database = Database(self._storage)
-        self.database.adopt(SeriesTable(self._storage, self._timeline, self._appender))
+        self.database.adopt(
+            SeriesTable(self._storage, self._timeline, self._appender, self._keeper.give_up, self._clear)
+        )
 
     @staticmethod
     def reading(directory: Path, clock: Clock) -> History:
@@ -129,28 +210,37 @@ class TinyStore(TimelineHistory):
     @property
     def revision(self) -> int:
         """See Store. It grows over restarts too."""
-        return self._appender.next_id + self._storage.sequence + self._removals
+        return self._appender.next_id + self._storage.sequence + self._removals + self._keeper.removals
 
     def open(self) -> None:
         """See Store."""
         try:
-            for name in ("", "documents", "results", "quarantine"):
-                (self._directory / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data_format.refuse_newer(self._directory)
+            with suppress(OSError):  # its own name; the folder above may be somebody else's
+                self._files.sync_directory(self._directory.absolute().parent)
             self._lock.take()
+            data_format.prepare(self._directory, self._files)
+            for name in FOLDERS:
+                (self._directory / name).mkdir(mode=0o700, exist_ok=True)
+            self._files.sync_directory(self._directory)
             self._room.prepare()
-            self._storage.open()
-            self._appender.open()
+            has_results = any((self._directory / "results").iterdir())
+            self._storage.open(expected=has_results)
+            self._open_results()
         except OSError as error:
             self.close()
             raise _unavailable(self._directory, error) from error
         except StoreError:
             self.close()
             raise
-        self._watch = ClockWatch(self._clock, self._timeline.newest_s)
+        self._place_warning = place.warning_of(self._directory)
+        self._keeper.start()
         self._incident_ids = max((incident.id for incident in self.incidents(limit=1)), default=0)
 
     def close(self) -> None:
         """See Store."""
+        self._keeper.stop()
         self._appender.close()
         self._storage.close()
         self._lock.release()
@@ -158,6 +248,32 @@ class TinyStore(TimelineHistory):
     def append(self, results: Sequence[Result]) -> list[int]:
         """See Store."""
         return self._appender.append([row_of_result(result) for result in results])
+
+    def load(self, batches: Iterable[Sequence[Result]]) -> int:
+        """Record very many results, batch by batch, durable on return; how many. Memory stays bounded.
+
+        It waits while more journals wait to be sealed than `Limits.unsealed_journals`, and seals them meanwhile. Results
+        from before everything a check had count for its uptime; others are recorded like any that come late.
+        """
+        loaded = 0
+        sealing: threading.Thread | None = None
+        for batch in batches:
+            self._appender.insert([row_of_result(result) for result in batch])
+            loaded += len(batch)
+            if self._appender.waiting_rows * 2 > self._limits.waiting_rows:
+                self._appender.wait()
+            if self.rotated.is_set() and (sealing is None or not sealing.is_alive()):
+                self.rotated.clear()
+                sealing = threading.Thread(target=self._keeper.try_to_seal, name="sealing")
+                sealing.start()
+            if sealing is not None and len(self._timeline.journals) > self._limits.unsealed_journals:
+                sealing.join()
+                sealing = None
+                self._keeper.seal_all()
+        self._appender.wait()
+        if sealing is not None:
+            sealing.join()
+        return loaded
 
     def save(
         self,
@@ -202,20 +318,62 @@ class TinyStore(TimelineHistory):
         """See Store."""
         return {document["check_id"]: dict(document["units"]) for _, document in self._storage.table(UNITS).items()}
 
-    def retain(self, *, raw_s: float, now_at: datetime) -> int:
+    def keep(self, retention: Retention, per_check: Mapping[str, Retention]) -> None:
         """See Store."""
-        if self._watch is None or not self._watch.is_steady(now_at):
-            return 0
-        old = expired(self._timeline.parts[:-1], now_at.timestamp() - raw_s)
-        if old:
-            self._appender.give_up(old)
+        self._keeper.keep(retention, per_check)
+
+    def maintain(self, now_at: datetime) -> None:
+        """See Store."""
+        self._keeper.maintain(now_at)
+
+    def compact(self) -> None:
+        """See Store. Raises StoreError."""
+        try:
+            self._keeper.compact(self._clock.now())
+        except OSError as error:
+            raise StoreError(f"{error.filename or self._directory}: {error.strerror}; nothing was lost") from error
+
+    def forget(self, check_id: str) -> int:
+        """See Store. The bytes go with the next merge or `compact`."""
+        through_id = self._appender.rotate()
+        with self._storage.lock:
+            rows = self._timeline.tallies().get(check_id, 0)
+            document = {"check_id": check_id, "through_id": through_id, "at": self._clock.now().timestamp()}
+            operations = self._puts_by_check(FORGOTTEN, {check_id: document})
+            for name in (STATES, UNITS):
+                operations += [
+                    ("cut", name, key)
+                    for key, each in self._storage.table(name).items()
+                    if each["check_id"] == check_id
+                ]
+            self._storage.commit(operations)
+            self._take_forgotten()
             self._removals += 1
-        return sum(part.summary.rows for part in old)
+        return rows
+
+    def inventory(self) -> Inventory:
+        """See History."""
+        return inventory.take(
+            self._directory,
+            self._timeline,
+            self._rollups,
+            keeping=self._keeper.keeping,
+            sealed_at=self._keeper.sealed_at,
+            merged_at=self._keeper.merged_at,
+            retained_at=self._keeper.retained_at,
+        )
 
     def health(self) -> StoreHealth:
         """See History."""
         fault = self._appender.fault or self._storage.fault
         trouble = self._room.trouble
+        watch = self._keeper.watch
+        warnings = (
+            watch.warning if watch is not None else "",
+            f"Sealing and merging history fails: {self._keeper.fault}." if self._keeper.fault else "",
+            self._storage.recovered,
+            self._place_warning,
+        )
         return StoreHealth(
             state="read-only" if fault else "full" if trouble else "ok",
             rows=self._timeline.rows,
@@ -224,9 +382,39 @@ class TinyStore(TimelineHistory):
             waiting_rows=self._appender.waiting_rows,
             quarantined_lines=self._quarantine.lines,
             torn_tails=self._quarantine.tails,
+            damaged_blocks=self._quarantine.blocks,
+            unsealed_rows=self._timeline.unsealed_rows,
+            clock_jumps=watch.jumps if watch is not None else 0,
+            sealing_failures=self._keeper.failures,
+            sealed_at=self._keeper.sealed_at,
+            merged_at=self._keeper.merged_at,
             message=fault or trouble,
+            warnings=tuple(filter(None, warnings)),
             last_sync_s=self._appender.last_sync_s,
         )
+
+    def _open_results(self) -> None:
+        for folder in FOLDERS:
+            unlink_quietly((self._directory / folder).glob(f"*{TEMPORARY}"), self._files)
+        segments = self._find_parts()
+        unlink_quietly(self._left_over, self._files)
+        after_id = max((segment.summary.last_id for segment in segments), default=0)
+        journals = self._appender.open(generations(self._directory / "results"), after_id=after_id)
+        self._timeline.replace((), [*segments, *journals])
+        self._take_forgotten()
+        if self._timeline.last_id in self._timeline.forgotten.values():
+            self._appender.rotate()  # what was forgotten ends with a file: nothing may follow in it
+
+    def _take_forgotten(self) -> None:
+        self._timeline.forgotten = _forgotten_in(self._storage.table(FORGOTTEN))
+
+    def _clear(self) -> None:
+        gone = list(self._timeline.parts)
+        self._appender.clear()
+        files = list(self._rollups.files.values())
+        self._rollups.drop([file.name for file in files])
+        unlink_quietly([*(part.path for part in gone), *(file.path for file in files)], self._files)
+        self._removals += 1
 
     def _puts_by_check(self, name: str, documents: Mapping[str, Mapping[str, object]]) -> list[Operation]:
         """Operations that put each check's one document in the place of the one it has, if any."""
@@ -244,27 +432,39 @@ class TinyStore(TimelineHistory):
         return operations
 
 
+_TRIES = 5
+
+
 class _Reading(TimelineHistory):
-    """The journals as they were when it was made."""
+    """The files as they were when it was made."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self._quarantine = Quarantine(None)
-        parts: list[JournalPart] = []
-        after_id = 0
+        super().__init__(directory, Quarantine(None))
+        data_format.refuse_newer(directory)
         try:
-            for _generation, path in generations(directory / "results"):
-                part = JournalPart(path, quarantine=self._quarantine, after_id=after_id)
-                try:
-                    if not part.recall():
-                        part.replay(into_memory=False)
-                except FileNotFoundError:
-                    continue  # retention of the running server was faster
-                after_id = max(after_id, part.summary.last_id)
-                parts.append(part)
+            os.stat(directory / "results")
+            for _ in range(_TRIES):
+                with suppress(FileNotFoundError):  # the running server replaced a file since it was listed
+                    self._read()
+                    return
         except OSError as error:
             raise _unavailable(directory, error) from error
-        self._timeline.parts = tuple(parts)
+        raise StoreUnavailable(f"{directory}: its files keep changing; try again in a moment")
+
+    def _read(self) -> None:
+        results = self._directory / "results"
+        journals = generations(results)  # before the segments: what is sealed meanwhile is then in both, not in neither
+        parts = self._find_parts() if (self._directory / "rollups").exists() else []
+        after_id = max((part.summary.last_id for part in parts), default=0)
+        for _generation, path in journals:
+            part = JournalPart(path, quarantine=self._quarantine, after_id=after_id)
+            part.replay()
+            after_id = max(after_id, part.summary.last_id)
+            parts.append(part)
+        documents = tables_in(self._directory / "documents", self._quarantine)
+        self._timeline.forgotten = _forgotten_in(documents.get(FORGOTTEN, {}))
+        self._timeline.parts = ()
+        self._timeline.replace((), parts)
 
     def health(self) -> StoreHealth:
         """See History."""
@@ -274,7 +474,13 @@ class _Reading(TimelineHistory):
             rows_in_memory=0,
             size_bytes=self._timeline.size_bytes,
             quarantined_lines=self._quarantine.lines,
+            damaged_blocks=self._quarantine.blocks,
+            unsealed_rows=self._timeline.unsealed_rows,
         )
+
+
+def _forgotten_in(table: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    return {each["check_id"]: each["through_id"] for _, each in table.items()}
 
 
 def _unavailable(directory: Path, error: OSError) -> StoreUnavailable:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.engine.day import SLOT_S, SLOTS, Day, uptime_of
+from dashboard.engine.day import SLOT_S, SLOTS, Day, uptime_of_bar
 from dashboard.uptime import slots, spans
 
 START_S = 1_800_000_000.0
@@ -36,7 +36,7 @@ def test_uptime_of_a_bar_counts_its_own_range():
     day = Day()
     day.add(START_S, 7200.0, 0)
     day.add(START_S + 3600, 7200.0, 2)
-    result = uptime_of(day.bar(START_S + 5400), START_S + 5400)
+    result = uptime_of_bar(day.bar(START_S + 5400), START_S + 5400)
     assert (result.ok_s, result.critical_s) == (3600, 1800)
     assert result.ratio == pytest.approx(2 / 3)
     assert result.coverage_ratio == pytest.approx(5400 / (47 * 1800 + 1800), abs=0.02)

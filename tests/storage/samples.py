@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from checks.base import Detail, Status
 from dashboard.model import Result
 from dashboard.storage.files import Files
+from dashboard.storage.store import TinyStore
 
 START_AT = datetime(2026, 3, 1, 12, 0, 0, 123457, UTC)
 
@@ -84,3 +87,31 @@ class FailingFiles(Files):
     def sync_directory(self, directory: object) -> None:
         self._step("sync_directory")
         super().sync_directory(directory)  # type: ignore[arg-type]
+
+
+class SealingStore(TinyStore):
+    """Does after each append whatever is due."""
+
+    def append(self, results: Sequence[Result]) -> list[int]:
+        ids = super().append(results)
+        self.maintain(self._clock.now())
+        return ids
+
+
+class CompactingStore(TinyStore):
+    """Seals, folds and merges everything after each append."""
+
+    def append(self, results: Sequence[Result]) -> list[int]:
+        ids = super().append(results)
+        self.compact()
+        return ids
+
+
+class UnsyncedFiles(Files):
+    """Real files whose syncs are left out: for tests of what is written, not of when."""
+
+    def sync(self, descriptor: int) -> None:
+        pass
+
+    def sync_directory(self, directory: Path) -> None:
+        pass

@@ -7,26 +7,31 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock
-from storage.samples import START_AT, make_result, make_results
+from fakes import FakeClock, as_columns
+from storage.samples import START_AT, CompactingStore, SealingStore, make_result, make_results
 
 from checks.base import Clock, Detail, Status
 from dashboard.errors import StoreError
 from dashboard.model import CheckState, Incident
+from dashboard.rollup import fold
 from dashboard.storage.appender import Limits
 from dashboard.storage.base import Store
 from dashboard.storage.store import TinyStore
+from dashboard.uptime import Cursor
 
 Factory = Callable[[Path, Clock], Store]
 
-SMALL = Limits(journal_rows=10, memory_rows=20, reserve_bytes=4096, retry_s=0.01, snapshot_bytes=2000)
+SMALL = Limits(journal_rows=10, group_rows=12, merged_parts=3, reserve_bytes=4096, retry_s=0.01, snapshot_bytes=2000)
 
 STORES: dict[str, Factory] = {
     "tiny": lambda path, clock: TinyStore(path, clock, limits=Limits(reserve_bytes=4096)),
-    "tiny, mostly on disk": lambda path, clock: TinyStore(path, clock, limits=SMALL),
+    "tiny, many journals": lambda path, clock: TinyStore(path, clock, limits=SMALL),
+    "tiny, mostly sealed": lambda path, clock: SealingStore(path, clock, limits=replace(SMALL, journal_rows=1)),
+    "tiny, all merged": lambda path, clock: CompactingStore(path, clock, limits=SMALL),
 }
 
 
@@ -190,16 +195,6 @@ def test_a_metric_that_a_row_lacks_is_nan_in_a_series_and_absent_in_a_result(sto
     assert list(columns.metric("never")) == pytest.approx([math.nan] * 4, nan_ok=True)
 
 
-def test_sweep_gives_the_series_of_every_check(store: Store) -> None:
-    store.append(make_results(90))
-    start_at, end_at = make_result(10).at, make_result(80).at
-    swept: dict[str, list[int]] = {}
-    for columns in store.sweep(start_at, end_at):
-        assert len(set(columns.check_ids)) == 1
-        swept.setdefault(columns.check_ids[0], []).extend(columns.ids)
-    assert swept == {check_id: list(store.series(check_id, start_at, end_at).ids) for check_id in store.check_ids()}
-
-
 def test_export_gives_everything_oldest_first(store: Store, reopened: Callable[[], Store]) -> None:
     results = make_results(70)
     ids = store.append(results)
@@ -207,6 +202,22 @@ def test_export_gives_everything_oldest_first(store: Store, reopened: Callable[[
     for each in (store, reopened()):
         assert [result for chunk in each.export() for result in chunk] == expected
         assert [result for columns in each.export_columns() for result in columns.results()] == expected
+
+
+def test_every_exported_row_has_its_own_metrics_and_no_others(store: Store) -> None:
+    found: list[dict[str, float]] = [{"x": 1.0}, {}, {"y": 2.0}, {"x": 3.0, "y": -0.0}, {}, {"z": 1e-300}]
+    rows = [make_result(number, metrics=metrics) for number, metrics in enumerate(found * 3)]
+    store.append(rows)
+    assert [dict(result.metrics) for chunk in store.export() for result in chunk] == found * 3
+    assert [dict(row) for columns in store.export_columns() for row in columns.metrics] == found * 3
+
+
+def test_a_slow_run_is_exported_where_it_began(store: Store) -> None:
+    store.append([make_result(number, check_id="quick") for number in range(1, 30)])
+    store.append([make_result(5, check_id="slow", at=make_result(5).at + timedelta(seconds=1))])
+    store.append([make_result(number, check_id="quick") for number in range(30, 60)])
+    instants = [result.at for chunk in store.export() for result in chunk]
+    assert instants == sorted(instants)
 
 
 def test_export_filters_by_check_status_and_time(store: Store) -> None:
@@ -259,6 +270,97 @@ def test_a_hostile_check_id_is_not_mistaken_for_another(store: Store) -> None:
     assert [result.summary for result in store.last("b", 5)] == ["result number 5"]
     assert [result.summary for result in store.last('a","b', 5)] == ["result number 4"]
     assert exported(store, check_ids=["b"]) == [3]
+
+
+EDGES_S = [START_AT.timestamp() + offset for offset in (-100, 0, 77.7, 300, 301, 1000)]
+
+
+@pytest.mark.parametrize("metrics", [None, ("size",), ()])
+def test_rollups_are_those_of_all_results(
+    store: Store, reopened: Callable[[], Store], metrics: tuple[str, ...] | None
+) -> None:
+    store.append(make_results(60))
+    store.append([make_result(7, check_id="check-1"), *make_results(40, first=60)])
+    rows = [row for chunk in store.export(check_ids=["check-1"]) for row in chunk]
+    rows.sort(key=lambda row: row.id)
+    for now_s in (None, rows[-1].at.timestamp() + 5.0):
+        expected = fold(as_columns(rows), EDGES_S, now_s=now_s, wanted=metrics)
+        for each in (store, reopened()):
+            found = each.rollups("check-1", EDGES_S, now_s=now_s, metrics=metrics)
+            for bucket, same in zip(found, expected, strict=True):
+                assert (bucket.start_s, bucket.end_s, bucket.runs) == (same.start_s, same.end_s, same.runs)
+                assert bucket.seconds == pytest.approx(same.seconds, abs=1e-3)
+                assert dict(bucket.metrics) == {
+                    name: replace(metric, total=pytest.approx(metric.total), histogram=dict(metric.histogram))
+                    for name, metric in same.metrics.items()
+                }
+
+
+def test_rollups_of_nobody_are_empty_buckets(store: Store) -> None:
+    store.append(make_results(10))
+    found = store.rollups("nobody", EDGES_S, now_s=EDGES_S[-1])
+    assert [(each.start_s, each.end_s) for each in found] == list(pairwise(EDGES_S))
+    assert all(sum(each.seconds) == sum(each.runs) == len(each.metrics) == 0 for each in found)
+
+
+def test_the_cursor_stands_where_all_results_leave_it(store: Store, reopened: Callable[[], Store]) -> None:
+    rows = [*make_results(50), make_result(12, check_id="check-2")]
+    store.append(rows)
+    expected = Cursor()
+    for row in rows:
+        if row.check_id == "check-2":
+            expected.add(row.at.timestamp(), row.covers_s, int(row.status))
+    for each in (store, reopened()):
+        cursor = each.cursor("check-2")
+        assert cursor.marks() == expected.marks()
+        cursor.add(2e9, 10.0, 0)
+        assert each.cursor("check-2").marks() == expected.marks(), "the cursor is the caller's own"
+    assert store.cursor("nobody").marks() == []
+
+
+def test_a_forgotten_check_is_gone_and_the_others_stay(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(60))
+    store.save(states=[replace(STATE, check_id="check-1")], units={"check-1": {"size": "B"}, "check-0": {"size": "B"}})
+    before = store.revision
+    assert store.forget("check-1") == 20
+    assert store.forget("check-1") == 0
+    assert store.forget("nobody") == 0
+    assert store.revision > before
+    for each in (store, reopened()):
+        assert each.check_ids() == {"check-0", "check-2"}
+        assert (each.last("check-1", 9), exported(each, check_ids=["check-1"])) == ([], [])
+        assert each.between("check-1", START_AT, START_AT + timedelta(days=1)) == []
+        assert len(exported(each)) == each.health().rows == 40
+        assert dict(each.inventory().checks) == {"check-0": 20, "check-2": 20}
+        assert each.cursor("check-1").marks() == []
+        assert not any(sum(bucket.runs) for bucket in each.rollups("check-1", EDGES_S, now_s=EDGES_S[-1]))
+        assert sum(sum(bucket.seconds) for bucket in each.rollups("check-1", EDGES_S, now_s=EDGES_S[-1])) == 0
+        assert (each.states(), each.units()) == ({}, {"check-0": {"size": "B"}})
+
+
+def test_a_forgotten_check_can_record_anew(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(30))
+    store.forget("check-1")
+    ids = store.append([make_result(number, check_id="check-1") for number in (31, 2, 32)])
+    store.append(make_results(12, first=33))
+    for each in (store, reopened(), reopened()):
+        assert [result.id for result in each.last("check-1", 99)][:-4:-1] == ids
+        assert exported(each, check_ids=["check-1"])[0] == ids[1], "oldest first"
+    edges_s = [make_result(0).at.timestamp(), make_result(31).at.timestamp(), make_result(33).at.timestamp()]
+    past, new = reopened().rollups("check-1", edges_s)
+    assert (sum(past.runs), sum(new.runs)) == (1, 2)
+    assert sum(past.seconds) == 0, "the time of what was forgotten is not counted, nor is it taken"
+    assert sum(new.seconds) == pytest.approx(20, abs=1e-3)
+
+
+def test_the_inventory_counts_what_there_is(store: Store, reopened: Callable[[], Store]) -> None:
+    store.append(make_results(50))
+    for each in (store, reopened()):
+        inventory = each.inventory()
+        assert dict(inventory.checks) == {"check-0": 17, "check-1": 17, "check-2": 16}
+        assert sum(stored.rows for stored in inventory.classes if stored.name in ("journals", "raw")) == 50
+        assert inventory.size_bytes >= each.health().size_bytes > 0
+        assert inventory.free_bytes > 0
 
 
 STATE = CheckState(
@@ -364,8 +466,9 @@ def test_health_counts_the_rows(store: Store, reopened: Callable[[], Store]) -> 
     for each in (store, reopened()):
         health = each.health()
         assert (health.state, health.rows, health.waiting_rows, health.message) == ("ok", 35, 0, "")
-        assert 0 < health.rows_in_memory <= health.rows
-        assert health.size_bytes > 35 * 100
+        assert 0 <= health.rows_in_memory <= health.rows
+        assert health.size_bytes > 500
+        assert health.warnings == ()
 
 
 def test_a_closed_store_takes_nothing_more(store: Store, reopened: Callable[[], Store]) -> None:

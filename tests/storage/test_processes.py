@@ -20,7 +20,7 @@ from dashboard.model import Result
 from dashboard.storage.appender import Limits
 from dashboard.storage.store import TinyStore
 
-LIMITS = Limits(reserve_bytes=4096, journal_rows=40, memory_rows=100, snapshot_bytes=3000)
+LIMITS = Limits(reserve_bytes=4096, journal_rows=40, group_rows=30, merged_parts=3, snapshot_bytes=3000)
 ROOT = Path(__file__).parents[2]
 
 WRITER = """

@@ -1,4 +1,4 @@
-"""What is held in memory, what lies in closed journals, and what retention gives up."""
+"""What lies in the journal that is written, in closed ones, in segments: answers are the same from everywhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fakes import FakeClock
 from storage.samples import START_AT, make_result, make_results
 
 from checks.base import Status
-from dashboard.storage import timeline
+from dashboard.model import Retention
+from dashboard.storage import ordering
 from dashboard.storage.appender import Limits
 from dashboard.storage.base import History
 from dashboard.storage.journal import generations
 from dashboard.storage.store import TinyStore
 
-LIMITS = Limits(reserve_bytes=0, journal_rows=100, memory_rows=250, memory_s=2000.0)
+LIMITS = Limits(reserve_bytes=0, journal_rows=100, group_rows=90, merged_parts=2)
 DAY_S = 86400.0
 
 
@@ -53,6 +54,7 @@ def answers(history: History) -> list[object]:
     exports: list[dict[str, object]] = [
         {},
         {"check_ids": ["check-1"]},
+        {"check_ids": ["check-1", "check-2"]},
         {"statuses": [Status.CRITICAL]},
         {"start_at": start_at, "end_at": end_at},
     ]
@@ -61,43 +63,38 @@ def answers(history: History) -> list[object]:
     return found
 
 
-def test_answers_are_the_same_from_memory_from_files_and_after_a_restart(
+def test_answers_are_the_same_from_everywhere_and_after_a_restart(
     tmp_path: Path, store: TinyStore, clock: FakeClock
 ) -> None:
-    in_memory = TinyStore(tmp_path / "other", clock, limits=Limits(reserve_bytes=0))
-    in_memory.open()
+    plain = TinyStore(tmp_path / "other", clock, limits=Limits(reserve_bytes=0))
+    plain.open()
     for first in range(0, 500, 20):
-        for each in (store, in_memory):
+        for each in (store, plain):
             each.append([make_result(first, summary="long " * 900), *make_results(19, first=first + 1)])
-    expected = answers(in_memory)
-    assert in_memory.health().rows_in_memory == 500
-    assert store.health().rows_in_memory < 260
+    expected = answers(plain)
+    plain.close()
     assert answers(store) == expected
-    store = reopened(store, tmp_path, clock)
-    assert store.health().rows_in_memory < 260
+    for days in (0, 0, 1):
+        clock.advance(days * DAY_S)
+        store.maintain(clock.now())
+        assert answers(store) == expected
+        store = reopened(store, tmp_path, clock)
+        assert answers(store) == expected
+    store.compact()
     assert answers(store) == expected
     store.close()
-    in_memory.close()
 
 
-def test_memory_holds_no_more_rows_than_its_limit(store: TinyStore) -> None:
-    held = []
+def test_rows_of_closed_files_take_no_memory_once_they_are_sealed(store: TinyStore, clock: FakeClock) -> None:
     for first in range(0, 1000, 10):
         store.append(make_results(10, first=first))
-        held.append(store.health().rows_in_memory)
-    assert max(held) <= LIMITS.memory_rows
-    assert min(held[30:]) >= LIMITS.memory_rows - LIMITS.journal_rows
+        store.maintain(clock.now())
+        answers(store)
+        health = store.health()
+        assert health.rows_in_memory <= health.unsealed_rows <= LIMITS.journal_rows
 
 
-def test_memory_lets_go_of_what_is_too_old(store: TinyStore) -> None:
-    store.append(make_results(90))
-    store.append(make_results(90, first=1000))
-    assert store.health().rows_in_memory == 180
-    store.append(make_results(90, first=1100))
-    assert store.health().rows_in_memory == 180, "the rows of long ago went when the second file ended"
-
-
-def test_a_journal_ends_after_its_rows_and_after_its_hour(tmp_path: Path, store: TinyStore, clock: FakeClock) -> None:
+def test_a_journal_ends_after_its_rows_and_after_its_time(tmp_path: Path, store: TinyStore, clock: FakeClock) -> None:
     store.append(make_results(60))
     store.append(make_results(40))
     assert len(generations(tmp_path / "results")) == 1
@@ -111,7 +108,31 @@ def test_a_journal_ends_after_its_rows_and_after_its_hour(tmp_path: Path, store:
     assert len(generations(tmp_path / "results")) == 3
 
 
-def test_a_restart_goes_on_in_the_newest_journal_and_keeps_its_hour(
+def test_a_journal_ends_with_the_day(tmp_path: Path, clock: FakeClock) -> None:
+    clock.now_at = START_AT.replace(hour=23, minute=59)
+    store = TinyStore(tmp_path, clock, limits=LIMITS)
+    store.open()
+    store.append(make_results(1))
+    clock.advance(59)
+    store.append(make_results(1))
+    assert len(generations(tmp_path / "results")) == 1
+    clock.advance(1)
+    store.append(make_results(1))
+    assert len(generations(tmp_path / "results")) == 2
+    store.close()
+
+
+def test_a_journal_ends_in_time_though_nothing_more_comes(tmp_path: Path, store: TinyStore, clock: FakeClock) -> None:
+    store.append(make_results(5))
+    store.maintain(clock.now())
+    assert store.health().unsealed_rows == 5
+    clock.advance(LIMITS.journal_s)
+    store.maintain(clock.now())
+    assert store.health().unsealed_rows == 0
+    assert [path.suffix for path in (tmp_path / "results").iterdir()] == [".seg"]
+
+
+def test_a_restart_goes_on_in_the_newest_journal_and_keeps_its_time(
     tmp_path: Path, store: TinyStore, clock: FakeClock
 ) -> None:
     store.append(make_results(10))
@@ -125,98 +146,78 @@ def test_a_restart_goes_on_in_the_newest_journal_and_keeps_its_hour(
     store.close()
 
 
-def test_opening_reads_no_more_of_old_journals_than_their_last_line(
+def test_opening_reads_nothing_of_sealed_files_but_their_ends(
     tmp_path: Path, store: TinyStore, clock: FakeClock
 ) -> None:
-    for first in range(0, 500, 50):
+    for first in range(0, 200, 50):
         store.append(make_results(50, first=first))
-    oldest = generations(tmp_path / "results")[0][1]
-    lines = oldest.read_bytes().splitlines(keepends=True)
-    oldest.write_bytes(b"#" * len(b"".join(lines[:-1])) + b"\n" + lines[-1])
+    store.compact()
+    [sealed] = (tmp_path / "results").glob("*.seg")
+    whole = bytearray(sealed.read_bytes())
+    whole[8:-400] = bytes(len(whole) - 408)
+    sealed.write_bytes(whole)
     store = reopened(store, tmp_path, clock)
-    assert (store.health().rows, store.health().quarantined_lines) == (500, 0)
-    assert [row_id for columns in store.export_columns() for row_id in columns.ids] == list(range(101, 501))
-    assert store.health().quarantined_lines == 1
+    assert (store.health().rows, store.health().damaged_blocks) == (200, 0)
+    assert [row_id for columns in store.export_columns() for row_id in columns.ids] == []
+    assert store.health().damaged_blocks > 0
     store.close()
 
 
-def test_retention_gives_up_closed_files_whose_newest_row_is_old(
-    tmp_path: Path, store: TinyStore, clock: FakeClock
-) -> None:
-    for first in range(0, 500, 50):
-        store.append(make_results(50, first=first))
-    clock.advance(DAY_S)
-    before = store.revision
-    cut_s = (clock.now() - make_result(250).at).total_seconds()
-    assert store.retain(raw_s=cut_s, now_at=clock.now()) == 200
-    assert [row_id for columns in store.export_columns() for row_id in columns.ids] == list(range(201, 501))
-    assert store.last("check-0", 9999)[-1].id > 200
-    assert store.revision > before
-    assert len(generations(tmp_path / "results")) == 3
-    assert store.retain(raw_s=cut_s, now_at=clock.now()) == 0
+def test_a_journal_whose_rows_are_sealed_already_is_ignored(tmp_path: Path, store: TinyStore, clock: FakeClock) -> None:
+    store.append(make_results(30))
+    [(_, journal)] = generations(tmp_path / "results")
+    lines = journal.read_bytes()
+    store.compact()
+    before = answers(store)
+    store.close()
+    journal.write_bytes(lines)  # the crash came before it was unlinked
+    store = TinyStore(tmp_path, clock, limits=LIMITS)
+    store.open()
+    assert answers(store) == before
+    assert store.append(make_results(1, first=30)) == [31]
+    store.compact()
+    assert sorted(row.id for chunk in store.export() for row in chunk) == list(range(1, 32))
+    store.close()
 
 
-def test_retention_keeps_the_file_that_is_written(store: TinyStore, clock: FakeClock) -> None:
-    store.append(make_results(150))
-    clock.advance(400 * DAY_S)
-    store.retain(raw_s=DAY_S, now_at=clock.now())
-    assert store.append(make_results(1)) == [151]
-
-
-def test_an_export_that_runs_while_retention_works_ends_well(
+def test_an_export_that_runs_while_files_are_sealed_and_given_up_ends_well(
     store: TinyStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timeline, "_LOOK_AHEAD_ROWS", 10)
+    monkeypatch.setattr(ordering, "_LOOK_AHEAD_ROWS", 10)
     for first in range(0, 500, 50):
         store.append(make_results(50, first=first))
     chunks = store.export()
     seen = [result.id for result in next(chunks)]
-    clock.advance(30 * DAY_S)
-    assert store.retain(raw_s=DAY_S, now_at=clock.now()) == 400
-    seen += [result.id for chunk in chunks for result in chunk]
-    assert seen == [*range(1, 101), *range(401, 501)]
-
-
-@pytest.fixture
-def full(store: TinyStore) -> TinyStore:
-    for first in range(0, 300, 50):
-        store.append(make_results(50, first=first))
-    return store
-
-
-def test_a_clock_that_jumps_ahead_purges_nothing_for_a_day(full: TinyStore, clock: FakeClock) -> None:
-    clock.now_at += timedelta(days=4000)
-    assert full.retain(raw_s=30 * DAY_S, now_at=clock.now()) == 0
-    clock.advance(DAY_S - 60)
-    assert full.retain(raw_s=30 * DAY_S, now_at=clock.now()) == 0
-    assert full.health().rows == 300
-
-
-def test_a_clock_that_is_set_right_within_the_day_costs_nothing(full: TinyStore, clock: FakeClock) -> None:
-    clock.now_at += timedelta(days=4000)
-    full.retain(raw_s=30 * DAY_S, now_at=clock.now())
-    clock.now_at -= timedelta(days=4000)
-    for _ in range(5):
+    store.keep(Retention(raw_s=DAY_S), {})
+    for day in (1, 2, 3):
         clock.advance(DAY_S)
-        assert full.retain(raw_s=30 * DAY_S, now_at=clock.now()) == 0
-    assert full.health().rows == 300
+        store.append([make_result(500, at=START_AT + timedelta(days=day))])
+        store.maintain(clock.now())
+    assert store.health().rows < 10
+    seen += [result.id for chunk in chunks for result in chunk]
+    assert seen == list(range(1, 501)), "what was there when it was asked for is still read"
 
 
-def test_a_clock_that_stays_is_believed_after_a_day(full: TinyStore, clock: FakeClock) -> None:
-    clock.now_at += timedelta(days=4000)
-    full.retain(raw_s=30 * DAY_S, now_at=clock.now())
-    clock.advance(DAY_S)
-    assert full.retain(raw_s=30 * DAY_S, now_at=clock.now()) == 200
-
-
-@pytest.mark.parametrize("days", [4000, -4000])
-def test_a_start_with_a_clock_far_from_the_newest_row_purges_nothing_for_a_day(
-    tmp_path: Path, full: TinyStore, clock: FakeClock, days: int
+def test_a_reader_beside_the_writer_sees_each_row_once_while_files_are_sealed(
+    tmp_path: Path, store: TinyStore, clock: FakeClock
 ) -> None:
-    clock.now_at += timedelta(days=days)
-    store = reopened(full, tmp_path, clock)
-    assert store.retain(raw_s=30 * DAY_S, now_at=clock.now()) == 0
-    assert store.health().rows == 300
-    clock.advance(DAY_S)
-    assert store.retain(raw_s=30 * DAY_S, now_at=clock.now()) == (200 if days > 0 else 0)
-    store.close()
+    for first in range(0, 300, 30):
+        store.append(make_results(30, first=first))
+        reading = TinyStore.reading(tmp_path, clock)
+        store.maintain(clock.now())
+        for history in (reading, TinyStore.reading(tmp_path, clock)):
+            assert [row.id for chunk in history.export() for row in chunk] == list(range(1, first + 31))
+
+
+def test_results_of_a_far_future_do_not_keep_the_night_from_coming(
+    tmp_path: Path, store: TinyStore, clock: FakeClock
+) -> None:
+    store.append(make_results(20))
+    clock.advance(LIMITS.journal_s)
+    store.append([make_result(20, at=START_AT + timedelta(days=9000))])
+    clock.advance(LIMITS.journal_s)
+    store.append(make_results(20, first=21))
+    clock.advance(2 * DAY_S)
+    store.maintain(clock.now())
+    assert list((tmp_path / "rollups").glob("5m-*.rol"))
+    assert [row.id for chunk in store.export() for row in chunk if row.id != 21] == [*range(1, 21), *range(22, 42)]

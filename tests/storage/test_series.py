@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeClock
-from storage.samples import START_AT, make_result, make_results
+from storage.samples import START_AT, CompactingStore, SealingStore, make_result, make_results
 from tinydb import Query, where
 from tinydb.table import Document
 
@@ -22,9 +22,14 @@ START_S = START_AT.timestamp()
 DOCUMENT = {"check_id": "a", "at": START_S, "status": "ok"}
 
 
-@pytest.fixture(params=[Limits(reserve_bytes=0), Limits(reserve_bytes=0, journal_rows=10, memory_rows=20)])
+SMALL = Limits(reserve_bytes=0, journal_rows=10, group_rows=12, merged_parts=3)
+
+
+@pytest.fixture(params=["journal", "journals", "sealed", "merged"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TinyStore]:
-    opened = TinyStore(tmp_path, FakeClock(START_AT), limits=request.param)
+    kinds = {"sealed": SealingStore, "merged": CompactingStore}
+    limits = Limits(reserve_bytes=0) if request.param == "journal" else SMALL
+    opened = kinds.get(request.param, TinyStore)(tmp_path, FakeClock(START_AT), limits=limits)
     opened.open()
     yield opened
     opened.close()
@@ -103,20 +108,9 @@ def test_only_a_bare_upper_bound_of_time_is_one() -> None:
     assert only_upper_bound(None) is None
 
 
-def test_a_query_for_one_check_in_memory_reads_no_file(tmp_path: Path) -> None:
-    store = TinyStore(tmp_path, FakeClock(START_AT), limits=Limits(reserve_bytes=0))
-    store.open()
-    store.append(make_results(30))
-    for path in (tmp_path / "results").iterdir():
-        path.unlink()
-    table = store.database.table("results")
-    assert table.count(where("check_id") == "check-1") == 10
-    assert table.count(where("status").exists()) == 0, "the unplanned one reads the file, which is gone"
-    store.close()
-
-
 def test_a_document_that_is_inserted_is_a_result(store: TinyStore, table: SeriesTable) -> None:
     row_id = table.insert({**DOCUMENT, "status": "critical", "metrics": {"x": 1}, "detail": {"got": "that"}})
+    table.wait(row_id)
     [result] = store.last("a", 1)
     assert (result.id, result.at, result.status) == (row_id, START_AT, Status.CRITICAL)
     assert (result.metrics, result.detail.got) == ({"x": 1.0}, "that")
@@ -193,7 +187,47 @@ def test_updates_are_refused(table: SeriesTable) -> None:
     assert len(table) == 1
 
 
-def test_removal_by_age_gives_up_whole_closed_files(tmp_path: Path) -> None:
+def test_what_is_inserted_has_its_id_at_once_and_is_durable_a_moment_later(table: SeriesTable, tmp_path: Path) -> None:
+    ids = [table.insert(DOCUMENT), *table.insert_multiple([DOCUMENT] * 3)]
+    assert ids == [1, 2, 3, 4]
+    table.wait(ids[2])
+    assert sum(path.read_bytes().count(b'"check_id":"a"') for path in (tmp_path / "results").glob("*.ndj")) >= 3
+    table.wait()
+    table.wait(9999)
+    assert len(TinyStore.reading(tmp_path, FakeClock(START_AT)).last("a", 9)) == 4
+
+
+def test_a_read_of_the_table_sees_what_was_inserted_before_it(store: TinyStore, table: SeriesTable) -> None:
+    for number in range(1, 30):
+        table.insert(DOCUMENT)
+        found: list[object] = [
+            len(table),
+            len(table.all()),
+            table.count(where("check_id") == "a"),
+            len(table.search(where("at") == START_S)),
+            number if table.contains(doc_id=number) else 0,
+        ]
+        assert found[number % 5] == number
+
+
+def test_what_was_inserted_is_there_after_a_close(store: TinyStore, table: SeriesTable, tmp_path: Path) -> None:
+    table.insert_multiple([DOCUMENT] * 25)
+    store.close()
+    again = TinyStore(tmp_path, FakeClock(START_AT), limits=SMALL)
+    again.open()
+    assert len(again.database.table("results")) == 25
+    again.close()
+
+
+@pytest.mark.parametrize("at", [1e12, 1e300, 253_402_300_800.0, -1.0, -1e12])
+def test_an_instant_that_no_calendar_has_is_refused(table: SeriesTable, at: float) -> None:
+    with pytest.raises(ValueError, match="at: must be"):
+        table.insert({**DOCUMENT, "at": at})
+    with pytest.raises(ValueError, match="at: must be"):
+        table.insert({**DOCUMENT, "at": at, "metrics": {"x": 1.0}, "duration_s": 0.5, "covers_s": 15.0})
+
+
+def test_removal_by_age_gives_up_whole_files(tmp_path: Path) -> None:
     store = TinyStore(tmp_path, FakeClock(START_AT), limits=Limits(reserve_bytes=0, journal_rows=10))
     store.open()
     for first in range(0, 50, 10):
@@ -201,6 +235,11 @@ def test_removal_by_age_gives_up_whole_closed_files(tmp_path: Path) -> None:
     table = store.database.table("results")
     assert table.remove(where("at") < make_result(25).at.timestamp()) == list(range(1, 21))
     assert [each.doc_id for each in table] == list(range(21, 51))
+    edges_s = [make_result(0).at.timestamp(), make_result(60).at.timestamp()]
+    assert sum(store.rollups("check-0", edges_s)[0].runs) == 17, "what is given up is in the rollups"
+    assert table.remove(where("at") < 1e11) == list(range(21, 31)), (
+        "the newest sealed file stays, and the one that is written"
+    )
     store.close()
 
 

@@ -1,37 +1,74 @@
-"""Rows come oldest first, though a slow run is recorded after quick ones that began later."""
+"""All parts read as one: by id, whatever file a row lies in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
 import pytest
+from fakes import FakeClock, as_columns
 from hypothesis import given
 from hypothesis import strategies as st
+from storage.samples import START_AT, make_result, make_results
 
-from dashboard.storage import timeline
-from dashboard.storage.timeline import oldest_first
+from dashboard.model import Retention
+from dashboard.storage.appender import Limits
+from dashboard.storage.base import ResultColumns
+from dashboard.storage.store import TinyStore
+from dashboard.storage.timeline import _in_step
 
-
-def at(*instants: float) -> list[dict[str, float]]:
-    return [{"at": instant} for instant in instants]
-
-
-def read(chunks):
-    return [row["at"] for rows in oldest_first(chunks) for row in rows]
-
-
-def test_a_slow_run_stands_where_it_began():
-    assert read([at(1, 2, 3), at(4, 5), at(2.5, 6)]) == [1, 2, 2.5, 3, 4, 5, 6]
+LIMITS = Limits(reserve_bytes=0, journal_rows=1000, group_rows=10)
+DAY_S = 86400.0
 
 
-def test_no_rows_are_no_rows():
-    assert read([]) == []
+def piece(ids: Sequence[int]) -> ResultColumns:
+    return as_columns([make_result(row_id, check_id="a", id=row_id) for row_id in ids])
 
 
-@given(st.lists(st.lists(st.floats(0, 1e6), max_size=5), max_size=6))
-def test_no_row_is_lost_or_doubled(chunks):
-    assert sorted(read([at(*chunk) for chunk in chunks])) == sorted(instant for chunk in chunks for instant in chunk)
+@given(st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=4), st.data())
+def test_files_that_share_a_range_of_ids_are_read_in_step(sizes: list[list[int]], data: st.DataObject) -> None:
+    count = sum(sum(groups) for groups in sizes)
+    owners = data.draw(st.permutations([file for file, groups in enumerate(sizes) for _ in range(sum(groups))]))
+    files: list[list[list[ResultColumns]]] = []
+    for file, groups in enumerate(sizes):
+        mine = iter([row_id for row_id, owner in enumerate(owners, 1) if owner == file])
+        files.append([[piece([next(mine) for _ in range(size)])] for size in groups])
+    found = [sorted(row_id for each in group for row_id in each.ids) for group in _in_step([iter(f) for f in files])]
+    assert all(found)
+    assert [row_id for group in found for row_id in group] == list(range(1, count + 1))
 
 
-def test_it_looks_ahead_a_bounded_number_of_rows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(timeline, "_LOOK_AHEAD_ROWS", 3)
-    given_out = oldest_first(iter([at(*range(10)), at(0.5)]))
-    assert [row["at"] for row in next(given_out)] == list(range(7))
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(START_AT)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FakeClock) -> Iterator[TinyStore]:
+    opened = TinyStore(tmp_path, clock, limits=LIMITS)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def test_nothing_was_given_up_where_everything_is_here(store: TinyStore) -> None:
+    timeline = store._timeline
+    assert timeline.complete_from_s("check-1") == float("-inf")
+    store.append(make_results(30))
+    store.keep(Retention(), {"check-1": Retention(raw_s=9 * DAY_S)})
+    store.compact()
+    assert len(timeline.segments) == 2
+    assert timeline.complete_from_s("check-1") == timeline.complete_from_s("nobody") == float("-inf")
+
+
+def test_what_was_given_up_is_told_check_by_check(store: TinyStore, clock: FakeClock) -> None:
+    store.keep(Retention(raw_s=DAY_S), {"check-1": Retention(raw_s=90 * DAY_S)})
+    store.append(make_results(30))
+    for _ in range(3):
+        clock.advance(DAY_S)
+        store.maintain(clock.now())
+        store.append(make_results(3, first=int((clock.now() - START_AT).total_seconds() // 10)))
+    timeline = store._timeline
+    assert timeline.complete_from_s("check-1") == make_result(1).at.timestamp()
+    assert timeline.complete_from_s("check-0") > make_result(30).at.timestamp()
+    assert timeline.complete_from_s("nobody") == float("inf")

@@ -1,0 +1,408 @@
+"""Blocks: some results of one check, or some buckets, packed into a few bytes each.
+
+A block is a line of JSON that describes its columns, and their planes, compressed together. The compressor's dictionary
+comes from the file, so that what is the same in every block costs nothing in the next.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import chain, pairwise
+from math import nan
+from typing import Any
+
+import orjson
+
+from dashboard.rollup import MetricRollup, Rollup
+from dashboard.storage import packing
+from dashboard.storage.base import Later, MetricRows, ResultColumns, Same
+from dashboard.storage.packing import Planes, Reference, ScaledColumn, Texts
+from dashboard.storage.records import detail_of, detail_row
+
+_LEVEL = 6
+_CLOSE = 100  # how far a sum may be off to count as one
+
+
+def compress(data: bytes, dictionary: bytes = b"", *, noise: int = 0) -> bytes:
+    """The data, deflated without frills (a frame has a checksum of its own), its last `noise` bytes as they are."""
+    more = (dictionary,) if dictionary else ()
+    size = len(data) - noise
+    memory = min(9, max(3, size.bit_length() - 5))  # the largest takes ten times as long as a small block itself
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15, memory, zlib.Z_DEFAULT_STRATEGY, *more)
+    return packer.compress(data[:size]) + packer.flush() + data[size:]
+
+
+def compress_results(data: bytes, dictionary: bytes) -> bytes:
+    """What `pack_results` packed, compressed."""
+    return compress(data, dictionary, noise=int(data[1 : data.index(b",")]))
+
+
+def decompress(data: bytes, dictionary: bytes = b"") -> bytes:
+    """What `compress` was given."""
+    unpacker = zlib.decompressobj(-15, dictionary)
+    return unpacker.decompress(data) + unpacker.unused_data
+
+
+class _Shelf:
+    """Planes on their way into a block: those that the compressor shrinks, and the others, which stand behind."""
+
+    def __init__(self) -> None:
+        self.planes: list[bytes] = []
+        self.noise: list[bytes] = []
+        self._where: list[str] = []
+
+    def put(self, column: packing.Column) -> packing.Descriptor:
+        """Take the planes of the column; its descriptor."""
+        descriptor, planes = column
+        for plane in planes:
+            is_noise = packing.is_noise(plane)
+            (self.noise if is_noise else self.planes).append(plane)
+            self._where.append("01"[is_noise])
+        return descriptor
+
+    @property
+    def where(self) -> str:
+        """See Planes."""
+        return "".join(self._where).rstrip("0")
+
+
+def pack_results(rows: ResultColumns) -> bytes:
+    """Results of one check, ids ascending, one at least; not compressed yet."""
+    shelf = _Shelf()
+    at = shelf.put(packing.pack_floats(rows.at_s))
+    statuses = shelf.put(packing.pack_ints(rows.statuses))
+    covers = shelf.put(packing.pack_floats(rows.covers_s))
+    origins = shelf.put(packing.pack_choices(list(zip(rows.triggers, rows.by, rows.workers, strict=True))))
+    metrics, scaled = _pack_metrics(rows, shelf)
+    durations = shelf.put(_pack_durations(rows.durations_s, scaled))
+    summaries = shelf.put(packing.pack_texts(rows.summaries, scaled.columns))
+    ids = shelf.put(packing.pack_numbers(rows.ids))  # the last, as they are not always looked at
+    details = [[row, detail_row(detail)] for row, detail in rows.details.items()]
+    columns = [ids, at, statuses, covers, origins, metrics, durations, summaries, details]
+    noise = b"".join(shelf.noise)
+    return b"".join([orjson.dumps([len(noise), len(rows), *columns, shelf.where]), b"\n", *shelf.planes, noise])
+
+
+def unpack_results(data: bytes, check_id: str, texts: Texts | None = None) -> ResultColumns:
+    """What `pack_results` packed. `texts` are those of other blocks."""
+    end = data.index(b"\n")
+    noise, count, ids, at, statuses, covers, origins, metrics, durations, summaries, details, where = orjson.loads(
+        data[:end]
+    )
+    planes = Planes(data, end + 1, where=where, noise_at=len(data) - noise)
+    at_s = packing.unpack_floats(at, planes, count)
+    unpacked_statuses = bytes(packing.unpack_ints(statuses, planes, count))
+    covers_s = _unpack_covers(covers, planes, count)
+    triggers, by, workers = _unpack_origins(origins, planes, count)
+    unpacked_metrics, scaled = _unpack_metrics(metrics, planes, count)
+    durations_s = _unpack_durations(durations, planes, count, scaled)
+    unpacked_summaries = packing.unpack_texts(summaries, planes, count, scaled.refer, texts)
+    planes_of_ids = planes.rest()
+    return ResultColumns(
+        ids=Later(count, lambda: array("q", packing.unpack_numbers(ids, planes_of_ids.rest(), count))),
+        check_ids=Same(check_id, count),
+        at_s=at_s,
+        statuses=unpacked_statuses,
+        summaries=unpacked_summaries,
+        durations_s=durations_s,
+        covers_s=covers_s,
+        triggers=triggers,
+        by=by,
+        workers=workers,
+        metrics=MetricRows(unpacked_metrics, count),
+        details={row: detail_of(detail) for row, detail in details},
+    )
+
+
+def sliced(rows: ResultColumns, start: int, end: int) -> ResultColumns:
+    """Some rows of the columns."""
+    if start <= 0 and end >= len(rows):
+        return rows
+    return ResultColumns(
+        ids=rows.ids[start:end],
+        check_ids=rows.check_ids[start:end],
+        at_s=rows.at_s[start:end],
+        statuses=rows.statuses[start:end],
+        summaries=rows.summaries[start:end],
+        durations_s=rows.durations_s[start:end],
+        covers_s=rows.covers_s[start:end],
+        triggers=rows.triggers[start:end],
+        by=rows.by[start:end],
+        workers=rows.workers[start:end],
+        metrics=MetricRows(
+            {name: rows.metric(name)[start:end] for name in rows.metric_names()}, max(0, min(end, len(rows)) - start)
+        ),
+        details={row - start: detail for row, detail in rows.details.items() if start <= row < end},
+    )
+
+
+def picked(rows: ResultColumns, which: Sequence[int]) -> ResultColumns:
+    """These rows of the columns, in this order."""
+
+    def pick(column: Sequence[Any]) -> list[Any]:  # of any column's values
+        return [column[row] for row in which]
+
+    return ResultColumns(
+        ids=pick(rows.ids),
+        check_ids=pick(rows.check_ids),
+        at_s=pick(rows.at_s),
+        statuses=pick(rows.statuses),
+        summaries=pick(rows.summaries),
+        durations_s=pick(rows.durations_s),
+        covers_s=pick(rows.covers_s),
+        triggers=pick(rows.triggers),
+        by=pick(rows.by),
+        workers=pick(rows.workers),
+        metrics=MetricRows({name: pick(rows.metric(name)) for name in rows.metric_names()}, len(which)),
+        details={place: rows.details[row] for place, row in enumerate(which) if row in rows.details},
+    )
+
+
+def within(rows: ResultColumns, start_s: float, end_s: float) -> ResultColumns:
+    """The rows with start_s <= at < end_s."""
+    at_s = rows.at_s
+    if all(map(float.__le__, at_s, at_s[1:])):
+        return sliced(rows, bisect_left(at_s, start_s), bisect_left(at_s, end_s))
+    which = [row for row, at in enumerate(at_s) if start_s <= at < end_s]
+    return rows if len(which) == len(rows) else picked(rows, which)
+
+
+def pack_rollups(buckets: Sequence[Rollup], bucket_s: int) -> bytes:
+    """Buckets of one check and one length, ascending, one at least; not compressed yet."""
+    numbers = packing.pack_steps([round(bucket.start_s) // bucket_s for bucket in buckets])
+    seconds = [
+        packing.pack_floats([round(each, 6) for each in column])
+        for column in zip(*(bucket.seconds for bucket in buckets), strict=True)
+    ]
+    runs = [packing.pack_ints(column) for column in zip(*(bucket.runs for bucket in buckets), strict=True)]
+    names = dict.fromkeys(name for bucket in buckets for name in bucket.metrics)
+    metrics = [(name, _pack_metric([bucket.metrics.get(name) for bucket in buckets])) for name in names]
+    columns = [numbers, *seconds, *runs]
+    described: list[Any] = [len(buckets), *(descriptor for descriptor, _ in columns)]
+    described.append([[name, sum(map(len, planes)), *descriptor] for name, (descriptor, planes) in metrics])
+    planes = chain((planes for _, planes in columns), (planes for _, (_, planes) in metrics))
+    return b"".join([orjson.dumps(described), b"\n", *chain.from_iterable(planes)])
+
+
+def unpack_rollups(data: bytes, bucket_s: int, wanted: Sequence[str] | None = None) -> list[Rollup]:
+    """What `pack_rollups` packed, with the wanted metrics (None = all)."""
+    end = data.index(b"\n")
+    count, numbers, *columns, metrics = orjson.loads(data[:end])
+    planes = Planes(data, end + 1)
+    starts = packing.unpack_steps(numbers, planes, count)
+    seconds = [packing.unpack_floats(column, planes, count) for column in columns[:5]]
+    runs = [packing.unpack_ints(column, planes, count) for column in columns[5:]]
+    found: list[dict[str, MetricRollup]] = [{} for _ in starts]
+    for name, size, *descriptor in metrics:
+        if wanted is not None and name not in wanted:
+            planes.take(size)
+            continue
+        for bucket, metric in zip(found, _unpack_metric(descriptor, planes, count), strict=True):
+            if metric is not None:
+                bucket[name] = metric
+    return [
+        Rollup(
+            start_s=float(number * bucket_s),
+            end_s=float((number + 1) * bucket_s),
+            seconds=its_seconds,
+            runs=its_runs,
+            metrics=its_metrics,
+        )
+        for number, its_seconds, its_runs, its_metrics in zip(
+            starts, zip(*seconds, strict=True), zip(*runs, strict=True), found, strict=True
+        )
+    ]
+
+
+def _pack_metric(metrics: Sequence[MetricRollup | None]) -> packing.Column:
+    """One metric down the buckets: which have it, count, total, low, high, and its histogram as runs of bins."""
+    present = [metric for metric in metrics if metric is not None]
+    there = packing.pack_ints([metric is not None for metric in metrics])
+    counts = packing.pack_ints([metric.count for metric in present])
+    numbers = [
+        packing.pack_floats([float(f"{metric.total:.12g}") for metric in present]),  # 12 digits of a sum are enough
+        packing.pack_floats([metric.low for metric in present]),
+        packing.pack_floats([metric.high for metric in present]),
+    ]
+    bins = [sorted(metric.histogram.items()) for metric in present]
+    lengths = packing.pack_ints([len(each) for each in bins])
+    firsts = packing.pack_ints([each[0][0] for each in bins])
+    steps = packing.pack_ints(_steps(bins) or [0])
+    fills = packing.pack_ints([count for each in bins for _, count in each])
+    columns = [there, counts, *numbers, lengths, firsts, steps, fills]
+    planes = list(chain.from_iterable(planes for _, planes in columns))
+    return [len(present), *(descriptor for descriptor, _ in columns)], planes
+
+
+def _steps(bins: Sequence[Sequence[tuple[int, int]]]) -> list[int]:
+    return [after[0] - before[0] for each in bins for before, after in pairwise(each)]
+
+
+def _unpack_metric(descriptor: Any, planes: Planes, count: int) -> list[MetricRollup | None]:
+    present, there, counts, totals, lows, highs, lengths, firsts, steps, fills = descriptor
+    is_there = packing.unpack_ints(there, planes, count)
+    unpacked_counts = packing.unpack_ints(counts, planes, present)
+    unpacked = [packing.unpack_floats(each, planes, present) for each in (totals, lows, highs)]
+    sizes = packing.unpack_ints(lengths, planes, present)
+    first_bins = packing.unpack_ints(firsts, planes, present)
+    fills_count = sum(sizes)
+    all_steps = packing.unpack_ints(steps, planes, max(1, fills_count - present))
+    all_fills = packing.unpack_ints(fills, planes, fills_count)
+    found: list[MetricRollup] = []
+    step, fill = 0, 0
+    for row, size in enumerate(sizes):
+        number = first_bins[row]
+        bins = {number: all_fills[fill]}
+        for index in range(size - 1):
+            number += all_steps[step + index]
+            bins[number] = all_fills[fill + 1 + index]
+        step, fill = step + size - 1, fill + size
+        found.append(
+            MetricRollup(
+                count=unpacked_counts[row],
+                total=unpacked[0][row],
+                low=unpacked[1][row],
+                high=unpacked[2][row],
+                histogram=bins,
+            )
+        )
+    if present == count:
+        return list(found)
+    rest = iter(found)
+    return [next(rest) if each else None for each in is_there]
+
+
+class _Scaled:
+    """The metrics of a block as whole numbers, from which other columns are told; 0 where a row lacks one."""
+
+    def __init__(self, columns: Sequence[ScaledColumn | None]) -> None:
+        self.columns = columns
+
+    def refer(self, reference: Reference) -> Sequence[int]:
+        """The numbers of a metric, or of the sum of some, with so many decimal digits."""
+        place, digits = reference
+        if isinstance(place, int):
+            return self._with_digits(place, digits)
+        return list(map(sum, zip(*(self._with_digits(each, digits) for each in place), strict=True)))
+
+    def _with_digits(self, place: int, digits: int) -> Sequence[int]:
+        column = self.columns[place]
+        assert column is not None
+        return packing.rescaled(column[1], digits - column[0])
+
+
+def _pack_metrics(rows: ResultColumns, shelf: _Shelf) -> tuple[list[Any], _Scaled]:
+    """What describes each metric, and the metrics as whole numbers where they are decimal fractions."""
+    names = _names_of(rows)
+    columns = [rows.metric(name) for name in names]
+    present = [bytes([value == value for value in column]) for column in columns]
+    kept = [[value for value in column if value == value] for column in columns]
+    found = [packing.scaled_ints(values) for values in kept]
+    scaled = _Scaled([_filled(each, there) for each, there in zip(found, present, strict=True)])
+    total, parts = _total_of(scaled.columns) if not any(0 in there for there in present) else (-1, ())
+    described: list[Any] = [None] * len(names)
+    for place in sorted(range(len(names)), key=total.__eq__):  # the sum after its parts
+        gaps = 0
+        if 0 in present[place]:
+            gaps = len(kept[place])
+            shelf.put(([], [present[place]]))
+        column = found[place]
+        if column is None:
+            descriptor = shelf.put(packing.pack_floats(kept[place]))
+        else:
+            digits, numbers = column
+            beside = {(parts, digits): scaled.refer((parts, digits))} if place == total else None
+            descriptor = [digits, *shelf.put(packing.pack_numbers(numbers, beside))]
+        described[place] = [names[place], gaps, *descriptor]
+    return described, scaled
+
+
+def _unpack_metrics(described: Sequence[Any], planes: Planes, count: int) -> tuple[dict[str, Sequence[float]], _Scaled]:
+    columns: list[ScaledColumn | None] = [None] * len(described)
+    scaled = _Scaled(columns)
+    found: dict[str, Sequence[float]] = {name: () for name, *_ in described}
+    for place in sorted(range(len(described)), key=lambda each: packing.is_told(described[each][2:])):
+        name, gaps, digits, *rest = described[place]
+        present = planes.take(count) if gaps else b""
+        values: Sequence[float]
+        if digits == packing.RAW:
+            values = packing.unpack_raw(planes, gaps or count)
+        else:
+            numbers = packing.unpack_numbers(rest, planes, gaps or count, scaled.refer)
+            values = packing.unscaled(numbers, digits)
+            columns[place] = _filled((digits, numbers), present)
+        found[name] = packing.spread_out(values, present, nan) if gaps else values
+    return found, scaled
+
+
+def _filled(column: ScaledColumn | None, present: bytes) -> ScaledColumn | None:
+    """The column with 0 where a row has no value."""
+    if column is None or 0 not in present:
+        return column
+    rest = iter(column[1])
+    return column[0], [next(rest) if is_there else 0 for is_there in present]
+
+
+def _total_of(columns: Sequence[ScaledColumn | None]) -> tuple[int, tuple[int, ...]]:
+    """The metric that is the sum of others, nearly, and which these are; -1 where there is none."""
+    for total, column in enumerate(columns):
+        if column is None:
+            continue
+        digits, numbers = column
+        parts = [
+            place for place, each in enumerate(columns) if place != total and each is not None and each[0] == digits
+        ]
+        if len(parts) < 2:
+            continue
+        sums = map(sum, zip(*(columns[place][1] for place in parts), strict=True))  # type: ignore[index]  # none is None
+        if all(abs(number - each) <= _CLOSE for number, each in zip(numbers, sums, strict=True)):
+            return total, tuple(parts)
+    return -1, ()
+
+
+def _names_of(rows: ResultColumns) -> list[str]:
+    """The metrics that any row has, in the order in which they came."""
+    if isinstance(rows.metrics, MetricRows):
+        known = set(rows.metric_names())
+        return [name for name in rows.metrics.columns if name in known]
+    return list(dict.fromkeys(chain.from_iterable(rows.metrics)))
+
+
+def _pack_durations(durations_s: Sequence[float], scaled: _Scaled) -> packing.Column:
+    """How long runs took, told from the metric that comes closest to it."""
+    found = packing.scaled_ints(durations_s)
+    if found is None:
+        return packing.pack_floats(durations_s)
+    digits, numbers = found
+    longest = max(numbers)
+    peaks = {
+        place: peak
+        for place, column in enumerate(scaled.columns)
+        if column is not None and (peak := max(column[1]) * 10.0 ** (digits - column[0])) <= longest
+    }
+    references = [(max(peaks, key=peaks.__getitem__), digits)] if peaks else []
+    descriptor, planes = packing.pack_numbers(numbers, {each: scaled.refer(each) for each in references})
+    return [digits, *descriptor], planes
+
+
+def _unpack_durations(descriptor: Any, planes: Planes, count: int, scaled: _Scaled) -> Sequence[float]:
+    digits, *rest = descriptor
+    if digits == packing.RAW:
+        return packing.unpack_raw(planes, count)
+    return packing.unscaled(packing.unpack_numbers(rest, planes, count, scaled.refer), digits)
+
+
+def _unpack_covers(descriptor: Any, planes: Planes, count: int) -> Sequence[float]:
+    values = packing.unpack_floats(descriptor, planes, 1 if packing.is_constant(descriptor) else count)
+    return Same(values[0], count) if len(values) < count else values
+
+
+def _unpack_origins(descriptor: Any, planes: Planes, count: int) -> tuple[Sequence[Any], ...]:
+    known, *rest = descriptor
+    if len(known) == 1:
+        return tuple(Same(each, count) for each in known[0])
+    which = packing.unpack_ints(rest, planes, count)
+    return tuple([names[number] for number in which] for names in zip(*known, strict=True))
