@@ -77,6 +77,18 @@ def test_the_parameters_are_those_of_the_page(store):
     ]
 
 
+def test_rollups_come_step_by_step(store):
+    found = call(
+        *("--dataset", "rollups", "--step", "5m", "--format", "ndjson", "--columns", "start,check_id,runs,ok_s"),
+        *("--from", "2026-11-22T11:58", "--to", "2026-11-22T12:10"),
+    )
+    assert [json.loads(line) for line in found.stdout.splitlines()] == [
+        {"check_id": check_id, "start": f"2026-11-22T{start}:00+00:00", "ok_s": ok_s, "runs": runs}
+        for start, ok_s, runs in (("11:58", 0.0, 0), ("12:00", 2.0, 8), ("12:05", 0.0, 0))
+        for check_id in ("a", "b")
+    ]
+
+
 def test_an_age_is_a_time_too(store):
     assert call("--from", "-24h", "--format", "json", "--check", "a").exit_code == 0
 
@@ -88,6 +100,9 @@ def test_an_age_is_a_time_too(store):
         (["--status", "red"], "--status: must be ok, warning, critical or unknown"),
         (["--check", "c"], "--check: there is no check 'c'"),
         (["--from", "yesterday"], "--from: 'yesterday' is not a time"),
+        (["--step", "1h"], "--step: belongs to the dataset rollups"),
+        (["--dataset", "rollups", "--step", "2h"], "--step: must be 5m, 1h, 1d, 1w or 1mo"),
+        (["--dataset", "rollups", "--status", "ok"], "--status: belongs to the dataset results"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_exits_with_2(store, folder, arguments, words):
