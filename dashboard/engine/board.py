@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from checks.base import Clock, Status
-from dashboard.engine.day import SLOT_S, SLOTS, Day, uptime_of
+from dashboard.engine.day import SLOT_S, SLOTS, Day, uptime_of_bar
 from dashboard.engine.incidents import unconfirmed
 from dashboard.errors import UnknownCheck
 from dashboard.model import BoardView, BrokenCheck, Check, CheckState, CheckView, Incident, Result, RunPhase
-from dashboard.storage.base import History, ResultColumns
+from dashboard.storage.base import History
 
 SPARK = 40
 
@@ -218,23 +218,12 @@ def _load(
 
 
 def _load_days(entries: Mapping[str, _Entry], history: History, now_at: datetime) -> None:
-    """Fold the bar's range of every entry, in one pass over the history; a result before it may cover its start."""
-    waiting = {check_id: entry for check_id, entry in entries.items() if entry.result is not None}
-    if not waiting:
-        return
-    reach_s = SLOTS * SLOT_S + min(
-        SLOT_S * SLOTS, max(entry.result.covers_s for entry in waiting.values() if entry.result)
-    )
-    columns: dict[str, list[ResultColumns]] = {}
-    for chunk in history.sweep(now_at - timedelta(seconds=reach_s), now_at):
-        if chunk.check_ids[0] in waiting:
-            columns.setdefault(chunk.check_ids[0], []).append(chunk)
-    for check_id, chunks in columns.items():
-        waiting[check_id].day.load(
-            [at_s for chunk in chunks for at_s in chunk.at_s],
-            [covers_s for chunk in chunks for covers_s in chunk.covers_s],
-            [status for chunk in chunks for status in chunk.statuses],
-        )
+    """Give every entry the bar's range as the history has folded it."""
+    last = int(now_at.timestamp() // SLOT_S) + 1
+    edges_s = [number * SLOT_S for number in range(last - SLOTS, last + 1)]
+    for check_id, entry in entries.items():
+        if entry.result is not None:
+            entry.day.resume(history.rollups(check_id, edges_s, metrics=()), history.cursor(check_id))
 
 
 def _fold(entry: _Entry, result: Result) -> None:
@@ -288,7 +277,7 @@ def _draw(entry: _Entry, now_at: datetime) -> CheckView:
         run_phase=entry.run_phase,
         run_since_at=entry.run_since_at,
         bar=bar,
-        uptime=uptime_of(bar, now_at.timestamp()) if bar else None,
+        uptime=uptime_of_bar(bar, now_at.timestamp()) if bar else None,
         spark=tuple(entry.spark),
         units=dict(entry.units),
     )

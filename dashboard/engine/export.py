@@ -1,4 +1,4 @@
-"""Recorded results as CSV, NDJSON or JSON: what was asked for, and the bytes that answer it."""
+"""What was recorded as CSV, NDJSON or JSON: what was asked for, and the bytes that answer it."""
 
 from __future__ import annotations
 
@@ -9,43 +9,49 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
-from typing import Literal, cast
+from math import inf
+from typing import Literal, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-import orjson
-
 from checks.base import Status
+from dashboard.engine import export_rollups
+from dashboard.engine.export_lines import Lines, times
 from dashboard.errors import BadRequest
-from dashboard.model import BrokenCheck, Check
+from dashboard.model import BrokenCheck, Check, Retention
 from dashboard.storage.base import History, ResultColumns
 
 Format = Literal["csv", "ndjson", "json"]
 FORMATS: tuple[Format, ...] = ("csv", "ndjson", "json")
-DATASETS = ("results",)
 COLUMNS = ("check_id", "at", "status", "summary", "duration_s", "trigger", "by", "worker", "metrics")
-PARAMETERS = ("dataset", "format", "check", "tag", "group", "q", "status", "from", "to", "tz", "columns")
+DATASETS: Mapping[str, tuple[str, ...]] = {"results": COLUMNS, "rollups": export_rollups.COLUMNS}
+PARAMETERS = ("dataset", "step", "format", "check", "tag", "group", "q", "status", "from", "to", "tz", "columns")
 CONTENT_TYPES: Mapping[Format, str] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
     "json": "application/json",
 }
 LONGEST_VALUE = 2000
-_SINGLE = frozenset({"dataset", "format", "q", "from", "to", "tz"})
+_SINGLE = frozenset({"dataset", "step", "format", "q", "from", "to", "tz"})
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _BARE_OFFSET = re.compile(r"(T\d\d:?\d\d\S*) (\d\d:?\d\d)")  # "+02:00" in a URL that nobody quoted: "+" became " "
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\0")
-_NEEDS_QUOTES = re.compile(r'[",\r\n]')
 _YEARS = range(1900, 2200)  # beyond them neither zones nor epoch seconds can be relied on
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
+_C = TypeVar("_C")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
     """What to export: results with start_at <= at < end_at (`start_at` None = from the first), of these checks
-    (None = all) and statuses (None = all), in this zone and these columns."""
+    (None = all) and statuses (None = all), in this zone and these columns.
+
+    Or the rollups of that time by `step`. They end with now at the latest, and have no history from before `kept_from_at`
+    that is told apart so finely (None = all is).
+    """
 
     dataset: str = "results"
+    step: str = ""
+    kept_from_at: datetime | None = None
     format: Format = "csv"
     columns: tuple[str, ...] = COLUMNS
     zone_name: str = "UTC"
@@ -64,14 +70,19 @@ def parse_request(
     checks: Sequence[Check | BrokenCheck],
     recorded: Collection[str] | None = None,
     matches: Callable[[str], Collection[str]] | None = None,
+    retention: Retention | None = None,
 ) -> ExportRequest:
     """The request that the parameters make; empty values count as not given.
 
     `zone` is used where `tz` is not given. `recorded` are the checks that have results: with it, a `check` that is
     neither configured nor recorded is refused. `matches` gives the ids of the checks that a filter (`q`) picks.
+    `retention` is that of checks without their own.
     Raises BadRequest naming the parameter at fault; BadFilter comes through from `matches`.
     """
     given = _clean(params)
+    dataset = _one_of(given, "dataset", tuple(DATASETS))
+    if dataset == "rollups":
+        now = now.replace(microsecond=0)  # steps are cut there
     zone_name = _single(given, "tz") or zone
     found_zone = find_zone(zone_name)
     start_at, end_at = (
@@ -79,41 +90,67 @@ def parse_request(
         for name in ("from", "to")
     )
     end_at = end_at or now
+    if dataset == "rollups":
+        end_at = min(end_at, now)
     if start_at is not None and start_at >= end_at:
         raise BadRequest(f"from: {start_at.isoformat()} is not before to, {end_at.isoformat()} (the end is excluded)")
+    step = _step(given, dataset)
+    check_ids = _check_ids(given, checks, recorded, matches)
+    kept_s = _kept_s(step, check_ids, checks, retention or Retention())
+    kept_from_at = now - timedelta(seconds=kept_s) if kept_s < inf else None
+    if kept_from_at is not None and (start_at or end_at) < kept_from_at:
+        raise BadRequest(
+            f"step: {step} is told apart for {kept_s / 86400:g} d only; ask for a longer step or a later time"
+        )
     return ExportRequest(
-        dataset=_one_of(given, "dataset", DATASETS),
+        dataset=dataset,
+        step=step,
+        kept_from_at=kept_from_at,
         format=cast(Format, _one_of(given, "format", FORMATS)),
-        columns=_columns(given),
+        columns=_columns(given, DATASETS[dataset]),
         zone_name=zone_name,
         zone=found_zone,
         start_at=start_at,
         end_at=end_at,
-        check_ids=_check_ids(given, checks, recorded, matches),
-        statuses=_statuses(given),
+        check_ids=check_ids,
+        statuses=_statuses(given, dataset),
     )
 
 
 def file_name(request: ExportRequest) -> str:
-    """The name to save it under: dataset, range and zone."""
+    """The name to save it under: dataset with its step, range and zone."""
+    dataset = f"{request.dataset}-{request.step}" if request.step else request.dataset
     start = "start" if request.start_at is None else _stamp(request.start_at, request.zone)
     end = _stamp(request.end_at, request.zone)
     zone = request.zone_name.replace("/", "-")
-    return f"watchroom_{request.dataset}_{start}_{end}_{zone}.{request.format}"
+    return f"watchroom_{dataset}_{start}_{end}_{zone}.{request.format}"
 
 
 def write(request: ExportRequest, history: History) -> Iterator[bytes]:
-    """The export in pieces of bounded size, oldest result first. Closing the iterator closes the history's too."""
-    with closing(_chunks(request, history)) as chunks:
+    """The export in pieces of bounded size, oldest first. Closing the iterator closes the history's too."""
+    if request.dataset == "rollups":
+        as_json = partial(export_rollups.as_json, request.columns)
+        return _written(request, export_rollups.chunks(request, history), export_rollups.as_csv, as_json)
+    lines = Lines("csv" if request.format == "csv" else "json", request.columns, request.zone)
+    return _written(request, _chunks(request, history), lines.csv, lines.json)
+
+
+def _written(
+    request: ExportRequest,
+    opened: Generator[_C],
+    as_csv: Callable[[_C], bytes],
+    as_json: Callable[[bytes, bytes, _C], bytes],  # with what stands between lines, and behind the last
+) -> Iterator[bytes]:
+    with closing(opened) as chunks:
         # map, unlike a for statement, lets go of one chunk before it asks for the next: half the memory
         if request.format == "csv":
             yield (",".join(request.columns) + "\r\n").encode()
-            yield from map(partial(_csv, request), chunks)
+            yield from map(as_csv, chunks)
         elif request.format == "ndjson":
-            yield from map(partial(_json, request, b"\n", b"\n"), chunks)
+            yield from map(partial(as_json, b"\n", b"\n"), chunks)
         else:
             opening = b"["
-            for piece in map(partial(_json, request, b",\n", b""), chunks):
+            for piece in map(partial(as_json, b",\n", b""), chunks):
                 yield opening + piece
                 opening = b",\n"
             yield b"[]\n" if opening == b"[" else b"]\n"
@@ -121,9 +158,12 @@ def write(request: ExportRequest, history: History) -> Iterator[bytes]:
 
 def rows(request: ExportRequest, history: History) -> Iterator[Sequence[object]]:
     """The same rows one by one, the values of each in the order of `request.columns`: for looking at a few."""
+    if request.dataset == "rollups":
+        yield from export_rollups.rows(request, history)
+        return
     with closing(_chunks(request, history)) as chunks:
         for chunk in chunks:
-            yield from zip(*_json_columns(chunk, request), strict=True)
+            yield from zip(*(_VALUES[name](chunk, request.zone) for name in request.columns), strict=True)
 
 
 def find_zone(name: str) -> tzinfo:
@@ -177,23 +217,41 @@ def _single(given: Mapping[str, list[str]], name: str) -> str:
     return given.get(name, [""])[0]
 
 
-def _one_of(given: Mapping[str, list[str]], name: str, choices: Sequence[str]) -> str:
-    value = _single(given, name) or choices[0]
+def _one_of(given: Mapping[str, list[str]], name: str, choices: Sequence[str], standard: str = "") -> str:
+    value = _single(given, name) or standard or choices[0]
     if value not in choices:
         raise BadRequest(f"{name}: must be {_or(choices)}, got {value[:64]!r}")
     return value
 
 
-def _columns(given: Mapping[str, list[str]]) -> tuple[str, ...]:
+def _step(given: Mapping[str, list[str]], dataset: str) -> str:
+    """The step of rollups; empty for results."""
+    if dataset == "rollups":
+        return _one_of(given, "step", export_rollups.STEPS, export_rollups.STANDARD)
+    if "step" in given:
+        raise BadRequest("step: belongs to the dataset rollups; results are single runs")
+    return ""
+
+
+def _kept_s(
+    step: str, check_ids: Collection[str] | None, checks: Sequence[Check | BrokenCheck], standard: Retention
+) -> float:
+    """How far back all of these checks have that step; infinity = always."""
+    own = {check.id: check.retention or standard for check in checks}
+    found = [*own.values(), standard] if check_ids is None else [own.get(check_id, standard) for check_id in check_ids]
+    return min((export_rollups.kept_s(step, retention) for retention in found), default=inf)
+
+
+def _columns(given: Mapping[str, list[str]], known: tuple[str, ...]) -> tuple[str, ...]:
     asked = {column.strip() for value in given.get("columns", []) for column in value.split(",")}
-    for column in sorted(asked - set(COLUMNS)):
-        raise BadRequest(
-            f"columns: must be of {', '.join(COLUMNS)}; got {column[:64]!r}{_did_you_mean(column, COLUMNS)}"
-        )
-    return tuple(column for column in COLUMNS if column in asked or not asked)
+    for column in sorted(asked - set(known)):
+        raise BadRequest(f"columns: must be of {', '.join(known)}; got {column[:64]!r}{_did_you_mean(column, known)}")
+    return tuple(column for column in known if column in asked or not asked)
 
 
-def _statuses(given: Mapping[str, list[str]]) -> frozenset[Status] | None:
+def _statuses(given: Mapping[str, list[str]], dataset: str) -> frozenset[Status] | None:
+    if dataset == "rollups" and "status" in given:
+        raise BadRequest("status: belongs to the dataset results; rollups count the runs of every status")
     words = {word.strip() for value in given.get("status", []) for word in value.split(",")}
     known = [status.word for status in Status]
     for word in sorted(words - set(known)):
@@ -259,72 +317,15 @@ def _chunks(request: ExportRequest, history: History) -> Generator[ResultColumns
         )
 
 
-def _csv(request: ExportRequest, rows: ResultColumns) -> bytes:
-    columns = [_CSV_COLUMNS[name](rows, request.zone) for name in request.columns]
-    lines: Iterable[str] = map(",".join, zip(*columns, strict=True))
-    if len(columns) == 1:
-        lines = (line or '""' for line in lines)  # an empty line would be no row at all
-    return ("\r\n".join(lines) + "\r\n").encode()
+def _texts_of_times(rows: ResultColumns, zone: tzinfo) -> Iterable[str]:
+    pieces, rest = times(rows.at_s, zone)
+    return (b"".join([*parts, rest]).decode() for parts in zip(*pieces, strict=True))
 
 
-def _json(request: ExportRequest, separator: bytes, end: bytes, rows: ResultColumns) -> bytes:
-    lines = zip(*_json_columns(rows, request), strict=True)
-    return separator.join([orjson.dumps(dict(zip(request.columns, line, strict=True))) for line in lines]) + end
-
-
-def _json_columns(rows: ResultColumns, request: ExportRequest) -> list[Iterable[object]]:
-    return [_JSON_COLUMNS[name](rows, request.zone) for name in request.columns]
-
-
-def _times(rows: ResultColumns, zone: tzinfo) -> list[str]:
-    """ISO 8601 with the zone's offset. Zones change on whole minutes, so each minute of a chunk is converted once."""
-    halves: dict[int, tuple[str, str]] = {}
-    texts = []
-    for at_s in rows.at_s:
-        minute, microseconds = divmod(round(at_s * 1e6), 60_000_000)
-        if (half := halves.get(minute)) is None:
-            text = datetime.fromtimestamp(minute * 60, zone).isoformat()
-            half = halves[minute] = (text[:17], text[19:])
-        texts.append(f"{half[0]}{microseconds / 1e6:09.6f}{half[1]}")
-    return texts
-
-
-def _words(rows: ResultColumns, _: tzinfo) -> list[str]:
-    words = [status.word for status in sorted(Status)]
-    return [words[status] for status in rows.statuses]
-
-
-def _fields(texts: Sequence[str]) -> list[str]:
-    """Text as RFC 4180 wants it, none of which a spreadsheet takes for a formula (ASVS 1.2.10)."""
-    fields = {text: _field(text) for text in set(texts)}
-    return [fields[text] for text in texts]
-
-
-def _field(text: str) -> str:
-    if text.startswith(_FORMULA_STARTS):
-        text = "'" + text
-    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
-
-
-def _metrics_fields(rows: ResultColumns, _: tzinfo) -> list[str]:
-    return ['"' + orjson.dumps(metrics).decode().replace('"', '""') + '"' for metrics in rows.metrics]
-
-
-_CSV_COLUMNS: Mapping[str, Callable[[ResultColumns, tzinfo], Iterable[str]]] = {
-    "check_id": lambda rows, _: _fields(rows.check_ids),
-    "at": _times,
-    "status": _words,
-    "summary": lambda rows, _: _fields(rows.summaries),
-    "duration_s": lambda rows, _: map(repr, rows.durations_s),
-    "trigger": lambda rows, _: rows.triggers,
-    "by": lambda rows, _: _fields(rows.by),
-    "worker": lambda rows, _: _fields(rows.workers),
-    "metrics": _metrics_fields,
-}
-_JSON_COLUMNS: Mapping[str, Callable[[ResultColumns, tzinfo], Iterable[object]]] = {
+_VALUES: Mapping[str, Callable[[ResultColumns, tzinfo], Iterable[object]]] = {
     "check_id": lambda rows, _: rows.check_ids,
-    "at": _times,
-    "status": _words,
+    "at": lambda rows, zone: _texts_of_times(rows, zone),
+    "status": lambda rows, _: (Status(status).word for status in rows.statuses),
     "summary": lambda rows, _: rows.summaries,
     "duration_s": lambda rows, _: rows.durations_s,
     "trigger": lambda rows, _: rows.triggers,

@@ -94,5 +94,26 @@ def _store_troubles(store: StoreHealth) -> tuple[str, ...]:
     if store.state == "read-only":
         found.append(f"The store can no longer write, history is read only: {store.message}")
     if store.quarantined_lines:
-        found.append(f"{store.quarantined_lines} damaged lines of history were set aside in the folder quarantine.")
-    return tuple(text.strip() for text in found)
+        found.append(
+            f"{_counted(store.quarantined_lines, 'damaged line')} of history: set aside in the folder quarantine."
+        )
+    if store.damaged_blocks:
+        found.append(
+            f"{_counted(store.damaged_blocks, 'damaged block')} of history: left out of every page and export. "
+            "python run.py doctor names them; a backup may still have them."
+        )
+    if store.sealing_failures:
+        found.append(
+            f"Sealing the history failed {_counted(store.sealing_failures, 'time')}: nothing is lost, but it takes more room and "
+            "a start takes longer until it works again."
+        )
+    if store.clock_jumps:
+        found.append(
+            f"This machine's clock jumped {_counted(store.clock_jumps, 'time')}: nothing is deleted by age until it is steady, "
+            "and uptime around a jump has a gap."
+        )
+    return (*(text.strip() for text in found), *store.warnings)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -10,12 +10,20 @@ from checks.base import Clock
 from dashboard.engine.ports import Services
 from dashboard.errors import WatchroomError
 from dashboard.model import Settings
-from dashboard.web import api, assets, check, context, errors, export, htmx, live, pages, runs, security
+from dashboard.web import api, assets, check, context, errors, export, htmx, live, pages, runs, security, system
 from dashboard.web.configuration import Configuration, secret_key
 from dashboard.web.services import KEY
 
 ROOT = Path(__file__).parents[2]
-BLUEPRINTS = (pages.blueprint, live.blueprint, runs.blueprint, check.blueprint, api.blueprint, export.blueprint)
+BLUEPRINTS = (
+    pages.blueprint,
+    live.blueprint,
+    runs.blueprint,
+    check.blueprint,
+    system.blueprint,
+    api.blueprint,
+    export.blueprint,
+)
 
 
 def build(settings: Settings, services: Services, *, configuration: type[Configuration], clock: Clock) -> Flask:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import orjson
 from flask import Blueprint, Response
 
@@ -49,7 +51,18 @@ def as_json(own: OwnHealth) -> dict[str, object]:
             "quarantined_lines": store.quarantined_lines,
             "torn_tails": store.torn_tails,
             "last_sync_s": store.last_sync_s,
+            "damaged_blocks": store.damaged_blocks,
+            "unsealed_rows": store.unsealed_rows,
+            "clock_jumps": store.clock_jumps,
+            "sealing_failures": store.sealing_failures,
+            "sealed_at": _instant(store.sealed_at),
+            "merged_at": _instant(store.merged_at),
+            "warnings": store.warnings,
         },
         "troubles": own.troubles,
         "config_problems": own.config_problems,
     }
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")

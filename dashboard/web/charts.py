@@ -1,61 +1,88 @@
-"""Plotly figures of a check's results, as JSON without colours: `static/js/charts.js` holds the look.
+"""Plotly figures of a check's past, as JSON without colours: `static/js/charts.js` holds the look.
 
-Every trace says in `meta.role` what it is. Times are drawn in the page's zone: Plotly knows none, so instants are moved by
-the zone's offset at the end of the period, one offset a chart, and a day with a clock change stays in order.
-Plotly is imported with the first figure: it costs 40 ms that a start need not pay.
+Where results are few they are drawn one by one, else slots: the median, the band to the 95th percentile, the 99th, and the
+lowest and highest, so that spikes survive. Every trace says in `meta.role` what it is. Plotly is imported with the first
+figure: it costs 40 ms that a start need not pay.
 """
 
 from __future__ import annotations
 
 import html
 import math
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta, tzinfo
-from statistics import median_high
+from datetime import tzinfo
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from checks.base import Thresholds
-from dashboard.model import Slot
+from checks.base import Status, Thresholds
+from dashboard.rollup import DURATION, Rollup, joined_metrics
 from dashboard.storage.base import ResultColumns
-from dashboard.uptime import slots, spans
-from dashboard.web import words
-from dashboard.web.fragments import slot_status
-from dashboard.web.metrics import Line, Panel, Scale, panels, scale
+from dashboard.web import skyline, words
+from dashboard.web.axis import Axis, bars
+from dashboard.web.lines import (
+    HIGH,
+    LOW,
+    P50,
+    P95,
+    P99,
+    Points,
+    SlotValues,
+    band,
+    percentiles,
+    points,
+    segments,
+    slot_line,
+)
+from dashboard.web.metrics import Panel, Scale, label, panels, scale
+from dashboard.web.past import Measured
 from dashboard.web.period import Period
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-LARGEST_POINTS = 1500
-_LINE_BUCKETS = LARGEST_POINTS // 4  # of each: the lowest, the highest, where the line ends at a gap, and the break
-_BAR_SLOTS = 144  # 10 min of a day
-_HEIGHTS = {"unmeasured": 1.0, "ok": 0.35, "warning": 0.65, "critical": 1.0}  # the skyline of the uptime bars
+MOST_BARS = 180  # of a phase: five of them make 900
+HEADROOM = 1.25  # over what nearly all slots reach
+_TICK = 0.06  # of the chart's height: a slot with a failed run
+# name, role, which of a slot's percentiles, whether the legend names it
+_PERCENTILES = (
+    ("highest", "extreme", HIGH, True),
+    ("p99", "p99", P99, True),
+    ("p95", "p95", P95, False),
+    ("p50", "p50", P50, True),
+    ("lowest", "extreme", LOW, False),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """The time axis of one period in one zone."""
+class Brush:
+    """What every trace of a chart needs: where instants lie and how values are scaled."""
 
-    period: Period
-    offset_s: float
+    axis: Axis
+    fit: Scale
 
-    @classmethod
-    def of(cls, period: Period, zone: tzinfo) -> Axis:
-        """The axis that shows the period in the zone."""
-        shift = period.end_at.astimezone(zone).utcoffset() or timedelta()
-        return cls(period=period, offset_s=shift.total_seconds())
+    def xy(self, points: Points) -> dict[str, object]:
+        """The points as Plotly takes them."""
+        x, y = points
+        return {
+            "x": [None if at is None else self.axis.place(at) for at in x],
+            "y": [None if value is None else self.height(value) for value in y],
+        }
 
-    def place(self, at_s: float) -> int:
-        """Where an instant lies, as Plotly counts: milliseconds."""
-        return round((at_s + self.offset_s) * 1000)
+    def height(self, value: float) -> float:
+        """The value in the chart's unit: five digits are more than a screen shows, and a third of the bytes."""
+        return float(f"{value / self.fit.divisor:.5g}")
+
+    @property
+    def hover(self) -> str:
+        """How a value is told."""
+        return f"%{{y:.3~r}}{_suffix(self.fit)}"
 
 
 def figures(
-    columns: ResultColumns,
+    measured: Measured,
     *,
     period: Period,
     zone: tzinfo,
@@ -64,186 +91,229 @@ def figures(
     headline: str = "",
 ) -> bytes:
     """`{key: figure}` as JSON: `status`, then one for each of `metrics.panels`."""
-    axis = Axis.of(period, zone)
-    found = {"status": status_figure(columns, axis)}
-    for panel in panels(columns, units, headline=headline):
-        draw = stack_figure if panel.is_stack else line_figure
-        found[panel.key] = draw(panel, columns, axis, thresholds or {})
+    axis = Axis(period=period, length_s=measured.length_s if measured.results is None else 0.0, zone=zone)
+    found = {"status": status_figure(measured, axis)}
+    for panel in panels(measured.names(), units, headline=headline):
+        if panel.is_stack:
+            found[panel.key] = stack_figure(panel, measured, axis)
+        else:
+            found[panel.key] = line_figure(panel, measured, axis, thresholds or {})
     return orjson.dumps({key: figure.to_plotly_json() for key, figure in found.items()})
 
 
-def status_figure(columns: ResultColumns, axis: Axis) -> go.Figure:
-    """The worst status in each slot of the period, as tall as it is bad; what was not measured is a trace of its own."""
+def status_figure(measured: Measured, axis: Axis) -> go.Figure:
+    """The worst of each slot, as tall as it is bad; what was not measured is a trace of its own."""
     import plotly.graph_objects as go
 
-    found = spans(columns.at_s, columns.covers_s, columns.statuses)
-    start_s, end_s = axis.period.start_at.timestamp(), axis.period.end_at.timestamp()
-    length_s = axis.period.length_s / _BAR_SLOTS
-    kinds: dict[str, list[Slot]] = {name: [] for name in _HEIGHTS}
-    for slot in slots(found, start_s, length_s, _BAR_SLOTS, until_s=end_s):
-        status = slot_status(slot)
-        kinds[status.word if status is not None else "unmeasured"].append(slot)
-        if status is None and slot.ok_s > 0:  # the little that was measured, at the foot of the hatch
-            kinds["ok"].append(slot)
+    kinds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in skyline.HEIGHTS}
+    for cell in measured.cells():
+        place = (cell.start_at.timestamp(), cell.start_at.timestamp() + cell.length_s)
+        kind = skyline.kind(cell)
+        kinds[kind].append(place)
+        if kind == skyline.GAP and (foot := skyline.foot(cell)):
+            kinds[foot].append(place)
     figure = _figure(axis, names=0)
     figure.update_layout(
         hovermode="x", yaxis={"range": [0, 1], "fixedrange": True, "visible": False}, barmode="overlay"
     )
-    for name, those in kinds.items():
+    for kind, those in kinds.items():
         if those:
-            middle = [axis.place(slot.start_at.timestamp() + length_s / 2) for slot in those]
-            heights = [_HEIGHTS[name]] * len(those)
-            label = "not measured" if name == "unmeasured" else name
+            word = "not measured" if kind == skyline.GAP else kind
+            heights = [skyline.HEIGHTS[kind] / skyline.HEIGHT] * len(those)
             figure.add_trace(
                 go.Bar(
-                    x=middle,
-                    y=heights,
-                    width=length_s * 1000,
-                    name=label,
-                    meta={"role": name},
-                    hovertemplate=f"{label}<extra></extra>",
+                    **bars(those, axis, heights), name=word, meta={"role": kind}, hovertemplate=f"{word}<extra></extra>"
                 )
             )
     return figure
 
 
-def line_figure(panel: Panel, columns: ResultColumns, axis: Axis, thresholds: Mapping[str, Thresholds]) -> go.Figure:
-    """One line a metric; where nothing was measured the line breaks."""
-    import plotly.graph_objects as go
-
-    fit = scale(panel)
-    figure = _figure(axis, names=len(panel.lines), unit=fit.unit)
-    for step, line in enumerate(panel.lines):
-        x, y = points(line.values, columns.at_s, columns.covers_s, until_s=axis.period.end_at.timestamp())
-        figure.add_trace(
-            go.Scatter(
-                x=[None if at is None else axis.place(at) for at in x],
-                y=[None if value is None else _rounded(value / fit.divisor) for value in y],
-                mode="lines",
-                connectgaps=False,
-                name=html.escape(line.label),
-                meta={"role": "line", "step": step},
-                hovertemplate=f"%{{y:.3~r}}{_suffix(fit)}",
-            )
-        )
-    if len(panel.lines) == 1:
-        figure.update_layout(shapes=_limits(thresholds.get(panel.lines[0].name), fit))
+def line_figure(panel: Panel, measured: Measured, axis: Axis, thresholds: Mapping[str, Thresholds]) -> go.Figure:
+    """One line a metric, or for one alone its percentiles; where nothing was measured the line breaks."""
+    if measured.results is not None:
+        found, fit, top = _result_traces(panel, measured.results, axis)
+    else:
+        found, fit, top = (_median_traces if len(panel.names) > 1 else _percentile_traces)(panel, measured, axis)
+    figure = _figure(axis, names=len(found), unit=fit.unit)
+    figure.add_traces([*_backdrop(measured, axis), *found])
+    figure.update_layout(
+        yaxis={"overlaying": "y2", "tickmode": "auto"},
+        yaxis2={"range": [0, 1], "visible": False, "fixedrange": True},
+        barmode="overlay",
+    )
+    if top is not None:
+        figure.update_layout(yaxis={"range": [0, top]})
+    if len(panel.names) == 1:
+        figure.update_layout(shapes=_limits(thresholds.get(panel.names[0]), fit))
     return figure
 
 
-def points(
-    values: Sequence[float], at_s: Sequence[float], covers_s: Sequence[float], *, until_s: float
-) -> tuple[list[float | None], list[float | None]]:
-    """The line through the values, at most LARGEST_POINTS long: the lowest and highest of each bucket, so that spikes survive.
+_Drawn = tuple[list["go.Scatter"], Scale, float | None]  # lines, their scale, the top of the axis where it has a limit
 
-    A value speaks until the next result or as long as it covers; there the line ends, with a None, if no value follows.
+
+def _result_traces(panel: Panel, results: ResultColumns, axis: Axis) -> _Drawn:
+    columns = {name: _column(results, name) for name in panel.names}
+    brush = Brush(axis=axis, fit=scale(panel.unit, _largest(chain.from_iterable(columns.values()))))
+    until_s = axis.period.end_at.timestamp()
+    found = {name: points(column, results.at_s, results.covers_s, until_s=until_s) for name, column in columns.items()}
+    return _lines(brush, found), brush.fit, None
+
+
+def _column(results: ResultColumns, name: str) -> Sequence[float]:
+    """The metric down the rows; how long they took where none has any."""
+    is_duration = name == DURATION and DURATION not in results.metric_names()
+    return results.durations_s if is_duration else results.metric(name)
+
+
+def _median_traces(panel: Panel, measured: Measured, axis: Axis) -> _Drawn:
+    medians = {
+        name: [(each, (each.metrics[name].quantile(0.5),)) for each in measured.slots if name in each.metrics]
+        for name in panel.names
+    }
+    brush = Brush(axis=axis, fit=scale(panel.unit, _largest(y for found in medians.values() for _, (y,) in found)))
+    found = {
+        name: slot_line(segments(values, measured.covers_s), 0, measured.now_s) for name, values in medians.items()
+    }
+    return _lines(brush, found), brush.fit, None
+
+
+def _lines(brush: Brush, found: Mapping[str, Points]) -> list[go.Scatter]:
+    """One line a metric."""
+    import plotly.graph_objects as go
+
+    return [
+        go.Scatter(
+            **brush.xy(line),
+            mode="lines",
+            connectgaps=False,
+            name=html.escape(label(name)),
+            meta={"role": "line", "step": step},
+            hovertemplate=brush.hover,
+        )
+        for step, (name, line) in enumerate(found.items())
+    ]
+
+
+def _percentile_traces(panel: Panel, measured: Measured, axis: Axis) -> _Drawn:
+    """The median, the band to p95, p99, and both extremes."""
+    import plotly.graph_objects as go
+
+    [name] = panel.names
+    found = [(each, percentiles(each.metrics[name])) for each in measured.slots if name in each.metrics]
+    top = _top(found)
+    highest = _largest(values[HIGH] for _, values in found)
+    brush = Brush(axis=axis, fit=scale(panel.unit, highest if top is None else top))
+    runs = segments(found, measured.covers_s)
+    traces = [
+        go.Scatter(
+            **brush.xy(band(runs, P50, P95, measured.now_s)),
+            mode="lines",
+            fill="toself",
+            name="to p95",
+            meta={"role": "band"},
+            hoverinfo="skip",
+        )
+    ]
+    traces += [
+        go.Scatter(
+            **brush.xy(slot_line(runs, which, measured.now_s)),
+            mode="lines",
+            connectgaps=False,
+            name=word,
+            meta={"role": role},
+            showlegend=is_named,
+            hovertemplate=brush.hover,
+        )
+        for word, role, which, is_named in _PERCENTILES
+    ]
+    return traces, brush.fit, None if top is None else brush.height(top)
+
+
+def _top(found: Sequence[SlotValues]) -> float | None:
+    """Where the axis ends, so that a few outages and spikes do not flatten all the rest: their lines leave the chart there.
+
+    None where all fits without that.
     """
-    rows = _drawable(values, at_s)
-    ends = [index for index in range(len(rows)) if _ends(rows, index, at_s, covers_s)]
-    picked = _picked(rows, values)
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for place, index in enumerate(picked):
-        row = rows[index]
-        x.append(at_s[row])
-        y.append(values[row])
-        following = picked[place + 1] if place + 1 < len(picked) else len(rows)
-        first_end = bisect_left(ends, index)
-        if first_end < len(ends) and ends[first_end] < following:
-            last_row = rows[ends[first_end]]
-            end_s = at_s[last_row] + covers_s[last_row]
-            if last_row + 1 < len(at_s):
-                end_s = min(end_s, max(at_s[last_row], at_s[last_row + 1]))
-            x += [min(end_s, until_s), None]
-            y += [values[row], None]
-    return x, y
+    if not found:
+        return None
+    p95s, p99s = (sorted(values[which] for _, values in found) for which in (P95, P99))
+    usual = max(p95s[len(p95s) * 95 // 100], p99s[len(p99s) * 90 // 100])
+    is_flattened = 0 < 2 * HEADROOM * usual < max(values[HIGH] for _, values in found)
+    return HEADROOM * usual if is_flattened and min(values[LOW] for _, values in found) >= 0 else None
 
 
-def _drawable(values: Sequence[float], at_s: Sequence[float]) -> list[int]:
-    """The rows that have a value, in order of time: what came after the clock was set back is left out until it caught up."""
-    rows: list[int] = []
-    newest_s = -math.inf
-    for row, value in enumerate(values):
-        if value == value and at_s[row] >= newest_s:
-            newest_s = at_s[row]
-            rows.append(row)
-    return rows
+def _backdrop(measured: Measured, axis: Axis) -> list[go.Bar]:
+    """What stands behind the lines: hatched gaps, shaded maintenance, a tick where runs failed."""
+    import plotly.graph_objects as go
+
+    gaps, planned = [], []
+    cells = measured.cells()
+    for kind, first, last in skyline.stretches([skyline.kind(cell) for cell in cells]):
+        if kind == skyline.GAP:
+            end_s = cells[last].start_at.timestamp() + cells[last].length_s
+            gaps.append((cells[first].start_at.timestamp(), end_s))
+    for cell in cells:
+        if cell.maintenance_s > 0:  # as wide as it was long, in the middle of its slot
+            middle_s = cell.start_at.timestamp() + cell.length_s / 2
+            planned.append((middle_s - cell.maintenance_s / 2, middle_s + cell.maintenance_s / 2))
+    failed = [(each.start_s, each.end_s) for each in measured.slots if each.runs[Status.CRITICAL]]
+    drawn = (("gap", gaps, 1.0), ("maintenance", planned, 1.0), ("failed", failed, _TICK))
+    return [
+        go.Bar(
+            **bars(those, axis, [height] * len(those)),
+            yaxis="y2",
+            meta={"role": f"{kind}-behind"},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        for kind, those, height in drawn
+        if those
+    ]
 
 
-def _ends(rows: Sequence[int], index: int, at_s: Sequence[float], covers_s: Sequence[float]) -> bool:
-    """Whether the line ends after this row: the next has no value, or comes too late."""
-    if index + 1 == len(rows):
-        return True
-    row, following = rows[index], rows[index + 1]
-    return following != row + 1 or at_s[following] > at_s[row] + covers_s[row]
-
-
-def _picked(rows: Sequence[int], values: Sequence[float]) -> list[int]:
-    """Indexes into `rows` of those to draw."""
-    if len(rows) <= _LINE_BUCKETS:
-        return list(range(len(rows)))
-    size = math.ceil(len(rows) / _LINE_BUCKETS)
-    picked: list[int] = []
-    heights = [values[row] for row in rows]
-    for start in range(0, len(rows), size):
-        bucket = heights[start : start + size]
-        low, high = bucket.index(min(bucket)), bucket.index(max(bucket))
-        picked += sorted({start + low, start + high})
-    return picked
-
-
-def stack_figure(panel: Panel, columns: ResultColumns, axis: Axis, thresholds: Mapping[str, Thresholds]) -> go.Figure:
+def stack_figure(panel: Panel, measured: Measured, axis: Axis) -> go.Figure:
     """The median of each part per slot of time, one on the other; a slot without results is empty."""
     import plotly.graph_objects as go
 
-    start_s = axis.period.start_at.timestamp()
-    length_s = axis.period.length_s / _BAR_SLOTS
-    heights = [_medians(line, columns.at_s, start_s, length_s) for line in panel.lines]
-    tallest = max((sum(part.get(slot, 0.0) for part in heights) for slot in range(_BAR_SLOTS)), default=0.0)
-    whole = Panel(key=panel.key, title=panel.title, unit=panel.unit, lines=(Line(name="", values=[tallest]),))
-    fit = scale(whole)
-    figure = _figure(axis, names=len(panel.lines), unit=fit.unit)
-    for step, (line, part) in enumerate(zip(panel.lines, heights, strict=True)):
+    size = math.ceil(len(measured.slots) / MOST_BARS)
+    groups = [measured.slots[index : index + size] for index in range(0, len(measured.slots), size)]
+    parts = {name: _medians(groups, name) for name in panel.names}
+    tallest = max((sum(part.get(index, 0.0) for part in parts.values()) for index in range(len(groups))), default=0.0)
+    brush = Brush(axis=axis, fit=scale(panel.unit, tallest))
+    figure = _figure(axis, names=len(parts), unit=brush.fit.unit)
+    for step, (name, part) in enumerate(parts.items()):
+        places = [(groups[index][0].start_s, groups[index][-1].end_s) for index in part]
         figure.add_trace(
             go.Bar(
-                x=[axis.place(start_s + (slot + 0.5) * length_s) for slot in part],
-                y=[_rounded(value / fit.divisor) for value in part.values()],
-                width=length_s * 1000,
-                name=html.escape(line.label),
+                **bars(places, axis, [brush.height(value) for value in part.values()]),
+                name=html.escape(label(name)),
                 meta={"role": "part", "step": step},
-                hovertemplate=f"%{{y:.3~r}}{_suffix(fit)}",
+                hovertemplate=brush.hover,
             )
         )
     return figure
 
 
-def _medians(line: Line, at_s: Sequence[float], start_s: float, length_s: float) -> dict[int, float]:
-    """`{slot: median}` of the slots that have a value."""
-    found: dict[int, list[float]] = {}
-    for at, value in zip(at_s, line.values, strict=True):
-        if value == value and at >= start_s:
-            found.setdefault(int((at - start_s) / length_s), []).append(value)
-    return {slot: median_high(values) for slot, values in found.items() if slot < _BAR_SLOTS}
+def _medians(groups: Sequence[Sequence[Rollup]], name: str) -> dict[int, float]:
+    """`{group: median}` of the groups that have a value."""
+    found = (
+        (index, [each.metrics[name] for each in group if name in each.metrics]) for index, group in enumerate(groups)
+    )
+    return {index: joined_metrics(metrics).quantile(0.5) for index, metrics in found if metrics}
 
 
 def _figure(axis: Axis, *, names: int, unit: str = "") -> go.Figure:
     import plotly.graph_objects as go
 
-    period = axis.period
     figure = go.Figure()
     figure.update_layout(
         template=None,
-        uirevision=period.key,
+        uirevision=axis.period.key,
         hovermode="x unified",
         barmode="stack",
         bargap=0,
         showlegend=names > 1,
-        xaxis={
-            "type": "date",
-            "range": [axis.place(period.start_at.timestamp()), axis.place(period.end_at.timestamp())],
-            "hoverformat": "%a %-d %b %H:%M:%S",
-            "tickformat": "%H:%M\n%-d %b" if period.length_s <= 2 * 86400 else "%-d %b\n%H:%M",
-        },
+        xaxis=axis.layout(),
         yaxis={"rangemode": "tozero", "nticks": 5, "ticksuffix": _suffix(Scale(divisor=1.0, unit=unit))},
     )
     return figure
@@ -271,11 +341,10 @@ def _limits(limits: Thresholds | None, fit: Scale) -> list[dict[str, Any]]:  # P
     ]
 
 
+def _largest(values: Iterable[float]) -> float:
+    return max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+
+
 def _suffix(fit: Scale) -> str:
     """The unit as Plotly may print it: it reads `<b>` and `%{x}` in labels, and units come from plugins."""
     return f"{words.NBSP}{html.escape(fit.unit).replace('{', '(')}" if fit.unit else ""
-
-
-def _rounded(value: float) -> float:
-    """Five digits are more than a screen shows, and a third of the bytes."""
-    return float(f"{value:.5g}")

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, Response, abort, render_template
+from flask import Blueprint, Response, abort, current_app, render_template
+from flask.sansio.blueprints import BlueprintSetupState
 
 from dashboard.engine.export import find_zone
 from dashboard.errors import BadRequest, UnknownCheck
 from dashboard.model import BrokenCheck, Check, CheckView
-from dashboard.storage.base import ResultColumns
 from dashboard.web import charts, evidence, metrics, words
 from dashboard.web.context import now, own_health
 from dashboard.web.evidence import LogRow
 from dashboard.web.fragments import Row
 from dashboard.web.htmx import request, respond
-from dashboard.web.period import PRESETS, Period, parse, standard
+from dashboard.web.past import Past
+from dashboard.web.period import PRESETS, Period, parse, short, standard
 from dashboard.web.services import services
-from dashboard.web.uptime_bars import uptime_bars
+from dashboard.web.shelf import Shelf
+from dashboard.web.uptime_bars import UptimeBar, UptimeFigure, uptime_figure, uptimes
 
 blueprint = Blueprint("check", __name__)
 
+KEY = "watchroom check"
+KEEP_S = 60.0  # so long a picture of more than two days is good enough
 LOG_ROWS = 50
 LONGEST_TRAIL = 40  # pages back that "newer" can still retrace
 NO_LONGER_CONFIGURED = "this check is no longer in the configuration; what was recorded stays until its retention ends"
@@ -69,6 +72,19 @@ class Asked:
         return f"{base}{quote(self.check_id, safe='')}{suffix}" + (f"?{urlencode(query)}" if query else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the check pages of one app share: figures as JSON, and uptimes in words."""
+
+    figures: Shelf[bytes]
+    uptimes: Shelf[tuple[list[UptimeFigure], UptimeBar]]
+
+
+@blueprint.record_once
+def _prepare(state: BlueprintSetupState) -> None:
+    state.app.extensions[KEY] = Kept(Shelf(64), Shelf(512))
+
+
 @blueprint.get("/checks/<check_id>")
 def page(check_id: str) -> Response:
     """The whole page. A range that cannot be understood is answered in its form, with status 400."""
@@ -79,19 +95,21 @@ def page(check_id: str) -> Response:
     except BadRequest as error:
         fault = str(error)
         asked = Asked(check_id=check_id, period=standard(at), zone=zone)
-    columns = _columns(view, asked.period)
-    panels = metrics.panels(columns, view.units, headline=_headline(view))
-    first = bisect_left(columns.at_s, asked.period.start_at.timestamp())
+    past = _past(view, at, zone)
+    whole = past.whole(asked.period)
+    panels = metrics.panels(whole.metrics, view.units, headline=_headline(view))
     body = render_template(
         "check.html",
         **_shown(view, asked, at),
-        uptimes=uptime_bars(view, lambda: columns, asked.period, zone, at),
         panels=panels,
-        numbers=[each for panel in panels for each in metrics.numbers(panel, first=first)],
+        numbers=[each for panel in panels for each in metrics.numbers(panel, whole.metrics)],
         fault=fault,
         form=_form(asked, keep=bool(fault)),
-        presets=[(name, asked.url(period=name)) for name in PRESETS],
-        has_results=len(columns) > first,
+        presets=[(name, short(name), asked.url(period=name)) for name in PRESETS],
+        has_results=sum(whole.runs) > 0,
+        point=past.point(asked.period),
+        draws_slots=not past.draws_results(asked.period),
+        refresh_s=KEEP_S if asked.period.is_long else 10,
         tag=_tag(view),
         polls=request.args.get("live") == "poll",
     )
@@ -106,33 +124,69 @@ def live(check_id: str) -> Response:
     if request.ptag == tag:
         return respond(status=304, ptag=tag)
     asked = _asked(view, at, zone)
-    period = asked.period
-    uptimes = uptime_bars(view, lambda: _columns(view, period), period, zone, at) if period.is_live else []
-    return respond(render_template("partials/check_live.html", **_shown(view, asked, at), uptimes=uptimes), ptag=tag)
+    return respond(render_template("partials/check_live.html", **_shown(view, asked, at)), ptag=tag)
 
 
 @blueprint.get("/checks/<check_id>/charts.json")
 def figures(check_id: str) -> Response:
-    """The charts of the page as Plotly figures; 304 while nothing was recorded since."""
+    """The charts of the page as Plotly figures; 304 while nothing was recorded since, or for a minute where the range is long."""
     view, at, zone = _view(check_id), now(), _zone()
-    asked = _asked(view, at, zone)
+    period, shelf = _asked(view, at, zone).period, _kept().figures
+    key, kept = (
+        (check_id, period.key, str(zone)),
+        {"now_s": at.timestamp(), "keep_s": KEEP_S if period.is_long else 0.0},
+    )
+    version = shelf.version(key, view.version, **kept)
     response = Response(content_type="application/json")
-    response.set_etag(f"{services().board.view().boot}.{view.version}.{asked.period.key}.{zone}", weak=True)
+    response.set_etag(f"{services().board.view().boot}.{version}.{period.key}.{zone}", weak=True)
     response.headers["Cache-Control"] = "private, no-cache"
     if request.if_none_match.contains_weak(response.get_etag()[0] or ""):
         response.status_code = 304
         return response
-    response.set_data(
-        charts.figures(
-            _columns(view, asked.period),
-            period=asked.period,
-            zone=zone,
-            units=view.units,
-            thresholds=view.check.thresholds if isinstance(view.check, Check) else {},
-            headline=_headline(view),
-        )
-    )
+    response.set_data(shelf.take(key, view.version, lambda: _figures(view, period, at, zone), **kept))
     return response
+
+
+def _figures(view: CheckView, period: Period, at: datetime, zone: tzinfo) -> bytes:
+    return charts.figures(
+        _past(view, at, zone).measured(period),
+        period=period,
+        zone=zone,
+        units=view.units,
+        thresholds=view.check.thresholds if isinstance(view.check, Check) else {},
+        headline=_headline(view),
+    )
+
+
+def _kept() -> Kept:
+    kept: Kept = current_app.extensions[KEY]
+    return kept
+
+
+def _past(view: CheckView, at: datetime, zone: tzinfo) -> Past:
+    own = view.check.retention if isinstance(view.check, Check) else None
+    return Past(
+        history=services().history, view=view, retention=own or services().settings.retention, now=at, zone=zone
+    )
+
+
+def _uptimes(
+    view: CheckView, period: Period, at: datetime, zone: tzinfo
+) -> tuple[list[UptimeFigure], UptimeBar | None]:
+    """The figures and the bar of the period; the last 24 hours are as fresh as the view, all else is kept for a while."""
+    if view.result is None:
+        return [], None
+    past = _past(view, at, zone)
+    figures, bar = _kept().uptimes.take(
+        (view.check.id, period.key, str(zone)),
+        view.version,
+        lambda: uptimes(past, period),
+        now_s=at.timestamp(),
+        keep_s=KEEP_S / 2 if period.is_long else 0.0,
+    )
+    if view.uptime is not None:
+        figures = [uptime_figure("24h", view.uptime), *figures[1:]]
+    return figures, bar
 
 
 def _view(check_id: str) -> CheckView:
@@ -167,7 +221,6 @@ def _zone() -> tzinfo:
 
 def _asked(view: CheckView, at: datetime, zone: tzinfo) -> Asked:
     """Raises BadRequest naming the parameter at fault."""
-    every_s = view.check.schedule.every_s if isinstance(view.check, Check) else 0.0
     log = request.args.get("log", "all")
     if log not in ("all", "failures"):
         raise BadRequest(f"log: must be all or failures, got {log[:64]!r}")
@@ -176,17 +229,11 @@ def _asked(view: CheckView, at: datetime, zone: tzinfo) -> Asked:
         raise BadRequest("before: must be the number of a run, as the links of the run log have it")
     return Asked(
         check_id=view.check.id,
-        period=parse(request.args, now=at, zone=zone, every_s=every_s),
+        period=parse(request.args, now=at, zone=zone),
         zone=zone,
         bad_only=log == "failures",
         cursors=tuple(int(cursor) for cursor in cursors[-LONGEST_TRAIL:]),
     )
-
-
-def _columns(view: CheckView, period: Period) -> ResultColumns:
-    """The results of the period, and those before it that speak for its start."""
-    newest_covers_s = view.result.covers_s if view.result else 0.0
-    return services().history.series(view.check.id, period.start_at - timedelta(seconds=newest_covers_s), period.end_at)
 
 
 def _headline(view: CheckView) -> str:
@@ -204,6 +251,7 @@ def _shown(view: CheckView, asked: Asked, at: datetime) -> dict[str, object]:
     """What the page and its live part both show."""
     zone, check = asked.zone, view.check
     failures = {"status": "warning,critical,unknown"} if asked.bad_only else {}
+    figures, bar = _uptimes(view, asked.period, at, zone)
     return {
         "view": view,
         "check": check,
@@ -214,6 +262,8 @@ def _shown(view: CheckView, asked: Asked, at: datetime) -> dict[str, object]:
         "worst": view.shown.word if view.shown is not None else "unknown",
         "asked": asked,
         "period_label": asked.period.label(zone),
+        "uptimes": [(each, asked.url(period=each.range)) for each in figures],
+        "bar": bar,
         "phases": evidence.phases(view),
         "comparisons": evidence.comparisons(view, zone, at),
         "reproduction": evidence.reproduction(view),

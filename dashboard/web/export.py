@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from urllib.parse import urlencode
 
 import orjson
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, redirect, render_template
 from werkzeug.datastructures import MultiDict
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from checks.base import Status
-from dashboard.engine import export, filters
+from dashboard.engine import export, export_rollups, filters
 from dashboard.errors import BadFilter, BadRequest
 from dashboard.web.context import now
 from dashboard.web.htmx import request, respond
@@ -21,8 +22,12 @@ from dashboard.web.services import services
 
 blueprint = Blueprint("export", __name__)
 
-PRESETS = (("-24h", "24 h"), ("-7d", "7 d"), ("-30d", "30 d"), ("all", "All"))
+PRESETS = (("-24h", "24 h"), ("-7d", "7 d"), ("-30d", "30 d"), ("-90d", "90 d"), ("-365d", "1 y"), ("all", "All"))
+STEPS = {"5m": "5 minutes", "1h": "an hour", "1d": "a day", "1w": "a week", "1mo": "a month"}
 PREVIEW_ROWS = 20
+RESULTS = "results"
+_ALL_COLUMNS = frozenset(chain.from_iterable(export.DATASETS.values()))
+_NUMBERS = frozenset({"duration_s", *export_rollups.COLUMNS}) - {"check_id", "start", "end", export_rollups.METRICS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,11 @@ class Preview:
     checks: int | None = None  # how many are picked; None = all
     address: str = ""
     file_name: str = ""
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The columns that hold a number."""
+        return _NUMBERS
 
     @property
     def command(self) -> str:
@@ -61,7 +71,13 @@ def form() -> Response:
     shown = _preview(values)
     template = "partials/export_dialog.html" if request.htmx else "export.html"
     status = 400 if shown.fault and not request.htmx else 200
-    return respond(render_template(template, form=values, preview=shown, **_choices()), status)
+    return respond(render_template(template, form=values, preview=shown, **_choices(values)), status)
+
+
+@blueprint.get("/exports/download")
+def send_on() -> WerkzeugResponse:
+    """To the export that the form means, which may still hold what belongs to the other dataset."""
+    return redirect(f"/export{_query(_values(request.args))}", 303)
 
 
 @blueprint.get("/exports/preview")
@@ -70,19 +86,23 @@ def preview() -> Response:
     return respond(render_template("partials/export_preview.html", preview=_preview(_values(request.args))))
 
 
-def _choices() -> dict[str, object]:
+def _choices(form: MultiDict[str, str]) -> dict[str, object]:
     server = services().settings.server
     return {
+        "dataset": _dataset(form),
         "presets": PRESETS,
         "formats": export.FORMATS,
-        "columns": export.COLUMNS,
+        "steps": STEPS,
+        "standard_step": export_rollups.STANDARD,
+        "columns": export.DATASETS.get(_dataset(form), export.COLUMNS),
         "statuses": [status.word for status in Status],
         "zones": list(dict.fromkeys((server.zone, "UTC"))),
     }
 
 
 def _values(args: MultiDict[str, str]) -> MultiDict[str, str]:
-    """The form's values: lists taken apart, and with the range that a preset button asked for."""
+    """The form's values: lists taken apart, with the range that a preset button asked for, and without what belongs to
+    another dataset: it is left over from before the dataset was changed."""
     form = args.copy()
     for name in ("status", "columns"):
         form.setlist(name, [each.strip() for value in args.getlist(name) for each in value.split(",")])
@@ -90,7 +110,15 @@ def _values(args: MultiDict[str, str]) -> MultiDict[str, str]:
     if preset in dict(PRESETS):
         form["from"] = "" if preset == "all" else preset
         form["to"] = ""
+    form.poplist("step" if _dataset(form) == RESULTS else "status")
+    columns = set(filter(None, form.getlist("columns")))
+    if columns <= _ALL_COLUMNS and not columns <= set(export.DATASETS.get(_dataset(form), ())):
+        form.poplist("columns")
     return form
+
+
+def _dataset(form: MultiDict[str, str]) -> str:
+    return form.get("dataset", "").strip() or RESULTS
 
 
 def _wanted(args: MultiDict[str, str]) -> export.ExportRequest:
@@ -103,6 +131,7 @@ def _wanted(args: MultiDict[str, str]) -> export.ExportRequest:
         checks=(*settings.checks, *settings.broken),
         recorded=history.check_ids() if "check" in args else None,
         matches=_matches,
+        retention=settings.retention,
     )
 
 
@@ -131,12 +160,14 @@ def _preview(form: MultiDict[str, str]) -> Preview:
 
 
 def _cell(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    if isinstance(value, bytes):
+        return value.decode()
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
 
 def _query(form: MultiDict[str, str]) -> str:
     """The form as a URL's query, as short as it says the same: without empty values, and without columns where all are wanted."""
     given = [(name, value) for name, value in form.items(multi=True) if value.strip()]
-    if {value for name, value in given if name == "columns"} == set(export.COLUMNS):
+    if {value for name, value in given if name == "columns"} == set(export.DATASETS.get(_dataset(form), ())):
         given = [(name, value) for name, value in given if name != "columns"]
     return "?" + urlencode(given, safe=":/,") if given else ""

@@ -6,7 +6,7 @@ An uptime bar is a skyline: one stroked path per status, cut into cells by its d
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import quote
@@ -14,13 +14,14 @@ from urllib.parse import quote
 from jinja2 import Environment
 from markupsafe import Markup
 
-from checks.base import Status
-from dashboard.model import Check, CheckView, Slot
-from dashboard.web import words
+from dashboard.engine.quarter import Quarter
+from dashboard.model import Check, CheckView, Slot, Uptime
+from dashboard.web import skyline, words
 from dashboard.web.overview import Group
 
 MARK = "\0"  # stands around an instant until its age is filled in
-PITCH, CELL = 4, 3
+PITCH = 4  # from cell to cell, the space of 1 between them included
+QUARTER_PITCH = 3
 SPARK_POINTS, SPARK_HEIGHT = 20, 12
 
 
@@ -56,11 +57,12 @@ def age(at: datetime | None, css: str = "") -> Markup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What a row shows, in words: the templates only place it."""
+    """What a row shows, in words: the templates only place it. With a `quarter` its bar is that of 90 days."""
 
     view: CheckView
     zone: tzinfo
     now: datetime
+    quarter: Quarter | None = None
 
     @property
     def id(self) -> str:
@@ -104,14 +106,26 @@ class Row:
         return words.value(self.view)
 
     @property
+    def uptime(self) -> Uptime | None:
+        """The uptime of the bar's range."""
+        return self.view.uptime if self.quarter is None else self.quarter.uptime
+
+    @property
     def up(self) -> str:
-        """The uptime of the last 24 h."""
-        return words.percent(self.view.uptime.ratio if self.view.uptime else None)
+        """That uptime as a percentage."""
+        return words.percent(self.uptime.ratio if self.uptime else None)
+
+    @property
+    def measured(self) -> str:
+        """How much of 90 days was measured, where the bar is of 90 days."""
+        if self.quarter is None or self.uptime is None:
+            return ""
+        return f"{words.percent(self.uptime.coverage_ratio)} measured"
 
     @property
     def coverage(self) -> str:
         """The uptime with what was not measured."""
-        return words.coverage(self.view.uptime) if self.view.uptime else "not measured"
+        return words.coverage(self.uptime) if self.uptime else "not measured"
 
     @property
     def since(self) -> str:
@@ -159,12 +173,25 @@ class Row:
     @property
     def bar(self) -> Markup:
         """The paths of the uptime bar."""
-        return bar(self.view.bar)
+        return bar(self._slots, pitch=self._pitch)
 
     @property
     def bar_width(self) -> int:
         """The width of the uptime bar's picture."""
-        return PITCH * max(1, len(self.view.bar)) - (PITCH - CELL)
+        return self._pitch * max(1, len(self._slots)) - 1
+
+    @property
+    def bar_range(self) -> str:
+        """What the uptime bar shows, in words."""
+        return f"last 24{words.NBSP}h" if self.quarter is None else "last 90 days"
+
+    @property
+    def _slots(self) -> Sequence[Slot]:
+        return self.view.bar if self.quarter is None else self.quarter.slots
+
+    @property
+    def _pitch(self) -> int:
+        return PITCH if self.quarter is None else QUARTER_PITCH
 
     @property
     def spark(self) -> str:
@@ -177,47 +204,52 @@ class Rows:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._kept: dict[tuple[str, str], tuple[CheckView, tzinfo, Fragment]] = {}
+        self._kept: dict[tuple[str, bool, str], tuple[CheckView, tzinfo, Quarter | None, Fragment]] = {}
 
-    def render(self, kind: str, view: CheckView, zone: tzinfo, now: datetime) -> Markup:
+    def render(
+        self, kind: str, view: CheckView, zone: tzinfo, now: datetime, *, quarter: Quarter | None = None
+    ) -> Markup:
         """The check's row: `row` in its group, `problem` under Needs attention."""
-        key = (kind, view.check.id)
+        key = (kind, quarter is None, view.check.id)
         kept = self._kept.get(key)
-        if kept is None or kept[0] is not view or kept[1] is not zone:
+        if kept is None or kept[0] is not view or kept[1] is not zone or kept[2] is not quarter:
             template = self._environment.get_template(f"partials/{kind}.html")
-            row = Row(view=view, zone=zone, now=now)
-            kept = (view, zone, Fragment.of(template.render(row=row, view=view, age=age)))
+            row = Row(view=view, zone=zone, now=now, quarter=quarter)
+            kept = (view, zone, quarter, Fragment.of(template.render(row=row, view=view, age=age)))
             self._kept[key] = kept
-        return kept[2].at(now)
+        return kept[3].at(now)
 
     def forget_all_but(self, check_ids: set[str]) -> None:
         """Drop the rows of checks that are gone."""
-        for key in [key for key in list(self._kept) if key[1] not in check_ids]:
+        for key in [key for key in list(self._kept) if key[2] not in check_ids]:
             self._kept.pop(key, None)
 
 
-_BANDS = {Status.OK: (16.5, 7), Status.WARNING: (13.5, 13), Status.CRITICAL: (10, 20)}  # middle line, height of 20
+def bar(slots: Sequence[Slot], *, pitch: int = PITCH) -> Markup:
+    """The uptime bar's paths: neighbours of one kind are one stroke, what was not measured is one hatched block.
 
-
-def bar(slots: Sequence[Slot]) -> Markup:
-    """The uptime bar's paths: neighbours of one status are one stroke, what was not measured is one hatched block.
-
-    A slot of which little was measured stays hatched, with a foot of ok where that little was ok: as just after a start.
+    A slot of which little was measured stays hatched, with a foot of what that little was: as just after a start.
     """
-    strokes: dict[Status, str] = {}
+    strokes: dict[str, str] = {}
     gaps = ""
-    for status, first, last in _runs([slot_status(slot) for slot in slots]):
-        left, width = first * PITCH, (last - first) * PITCH + CELL
-        if status is None:
+    kinds = [skyline.kind(slot) for slot in slots]
+    for kind, first, last in skyline.stretches(kinds):
+        left, width = first * pitch, (last - first + 1) * pitch - 1
+        if kind == skyline.GAP:
             gaps += f"M{left} 0h{width}v20h-{width}z"
         else:
-            strokes[status] = strokes.get(status, "") + f"M{left} {_BANDS[status][0]:g}h{width}"
-    for index, slot in enumerate(slots):
-        if slot.ok_s > 0 and slot_status(slot) is None:
-            strokes[Status.OK] = strokes.get(Status.OK, "") + f"M{index * PITCH} {_BANDS[Status.OK][0]:g}h{CELL}"
+            strokes[kind] = strokes.get(kind, "") + f"M{left} {_middle(kind):g}h{width}"
+    for index, kind in enumerate(kinds):
+        if kind == skyline.GAP and (foot := skyline.foot(slots[index])):
+            strokes[foot] = strokes.get(foot, "") + f"M{index * pitch} {_middle(foot):g}h{pitch - 1}"
     paths = [f'<path fill="url(#hatch)" d="{gaps}"/>'] if gaps else []
-    paths += [f'<path class="s-{status.word}" d="{path}"/>' for status, path in strokes.items()]
-    return Markup("".join(paths))  # noqa: S704 - made of numbers and status words
+    paths += [f'<path class="s-{kind}" d="{path}"/>' for kind, path in strokes.items()]
+    return Markup("".join(paths))  # noqa: S704 - made of numbers and our words
+
+
+def _middle(kind: str) -> float:
+    """Where the middle of a stroke of that kind lies."""
+    return skyline.HEIGHT - skyline.HEIGHTS[kind] / 2
 
 
 def group_map(group: Group) -> Markup:
@@ -237,24 +269,6 @@ def group_map(group: Group) -> Markup:
 def glyph(kind: str) -> str:
     """The name of the shape in the sprite for what a check is."""
     return "unknown" if kind == "broken" else kind
-
-
-def slot_status(slot: Slot) -> Status | None:
-    """The worst status in the slot; None where most of it was not measured and nothing bad was seen."""
-    if slot.critical_s > 0:
-        return Status.CRITICAL
-    if slot.warning_s > 0:
-        return Status.WARNING
-    return Status.OK if slot.ok_s > 0 and slot.ok_s * 2 >= slot.length_s else None
-
-
-def _runs(statuses: Sequence[Status | None]) -> Iterator[tuple[Status | None, int, int]]:
-    """`(status, first, last)` of every stretch of equal neighbours."""
-    first = 0
-    for index in range(1, len(statuses) + 1):
-        if index == len(statuses) or statuses[index] is not statuses[first]:
-            yield statuses[first], first, index - 1
-            first = index
 
 
 def spark(values: Sequence[float]) -> str:

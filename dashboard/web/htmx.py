@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import parse_qs, urlsplit
 
 import flask
 from flask import Flask, Response
@@ -27,6 +28,11 @@ class DashboardRequest(HtmxAwareRequest):  # type: ignore[misc]  # the library c
     def ptag(self) -> str:
         """The version of what the asking element shows; empty when it shows none."""
         return str(self.headers.get("HX-PTag", ""))
+
+    def shown(self, name: str) -> str:
+        """A parameter of the address that the viewer's browser shows; empty when it has none."""
+        address: str = self.headers.get("HX-Current-URL", "")
+        return parse_qs(urlsplit(address).query).get(name, [""])[0]
 
 
 request = cast(DashboardRequest, flask.request)

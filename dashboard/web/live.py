@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Blueprint, Response, current_app, render_template
 from flask.sansio.blueprints import BlueprintSetupState
@@ -19,8 +18,8 @@ from dashboard.web import words
 from dashboard.web.context import CLOCK_KEY, own_health
 from dashboard.web.errors import answer
 from dashboard.web.htmx import request, respond
-from dashboard.web.overview import Group, Picture, Tag
-from dashboard.web.pages import overview_face, overview_values
+from dashboard.web.overview import Group, Picture, Tag, address
+from dashboard.web.pages import asked_bars, overview_face, overview_values
 from dashboard.web.services import services
 from dashboard.web.stream import Pulse, Streams, signals
 
@@ -117,22 +116,25 @@ def events() -> Response:
 @blueprint.get("/live/overview")
 def overview() -> Response:
     """What changed since the viewer's HX-PTag: 304 for nothing, else partials. A bad filter leaves the last good one."""
-    q = request.args.get("q", "")
+    q, bars = request.args.get("q", ""), asked_bars(request.args.get("bars", ""))
     picture, fault = _picture(q)
-    tag = Tag.of(picture, own_health(), fault)
+    values = overview_values(picture, fault, bars=bars)
+    is_complete = bool(values["is_complete"])
+    tag = Tag.of(picture, own_health(), fault, bars, is_complete=is_complete)
     before = Tag.parse(request.ptag)
-    if before == tag:
+    if before == tag and is_complete:
         return respond(status=304, ptag=str(tag))
-    body = _live().bodies.get(
-        (str(before), str(tag), picture.asked.text, services().settings.server.zone),
-        lambda: render_template(
-            "partials/live.html", change=change_between(before, tag, picture), **overview_values(picture, fault)
-        ),
-    )
-    response = _encoded(body, ptag=str(tag))
+
+    def render() -> str:
+        return render_template("partials/live.html", change=change_between(before, tag, picture), **values)
+
+    if is_complete:
+        key = (str(before), str(tag), picture.asked.text, services().settings.server.zone)
+        response = _encoded(_live().bodies.get(key, render), ptag=str(tag))
+    else:
+        response = _encoded(gzip.compress(render().encode(), 1), ptag=str(tag))
     if before is not None and before.asked != tag.asked:
-        text = picture.asked.text
-        response.headers["HX-Replace-Url"] = "/?" + urlencode({"q": text}, safe=":,") if text else "/"
+        response.headers["HX-Replace-Url"] = address(picture.asked.text, bars)
     return response
 
 
@@ -143,15 +145,9 @@ def _picture(q: str) -> tuple[Picture, str]:
     except BadFilter as error:
         fault = str(error)
     try:
-        return face.pictures.take(board, _address_filter()), fault
+        return face.pictures.take(board, request.shown("q")), fault
     except BadFilter:
         return face.pictures.take(board, ""), fault
-
-
-def _address_filter() -> str:
-    """The filter in the address that the viewer's browser shows."""
-    address: str = request.headers.get("HX-Current-URL", "")
-    return parse_qs(urlsplit(address).query).get("q", [""])[0]
 
 
 def _encoded(body: bytes, *, ptag: str) -> Response:

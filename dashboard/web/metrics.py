@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboard.storage.base import ResultColumns
+from dashboard.rollup import DURATION, MetricRollup
 
 PHASES = {"dns": "DNS", "connect": "Connect", "tls": "TLS", "first_byte": "First byte", "transfer": "Transfer"}
 RESPONSE_TIME = "response_time"
@@ -16,40 +15,27 @@ _BYTE_SCALES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One metric down the rows, NaN where a row lacks it."""
-
-    name: str
-    values: Sequence[float]
-
-    @property
-    def label(self) -> str:
-        """What people call it."""
-        return label(self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
     """Metrics of one unit that share a chart. `is_stack`: they are parts of one whole."""
 
     key: str
     title: str
     unit: str
-    lines: tuple[Line, ...]
+    names: tuple[str, ...]
     is_stack: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """One metric over a range: the table that stands beside its chart."""
+    """One metric over a range: the table that stands beside its chart. Percentiles are within 2 %."""
 
     label: str
     unit: str
     count: int
-    newest: float
     lowest: float
     median: float
     p95: float
+    p99: float
     highest: float
 
 
@@ -66,37 +52,35 @@ def label(name: str) -> str:
     return PHASES.get(name, name.replace("_", " "))
 
 
-def panels(columns: ResultColumns, units: Mapping[str, str], *, headline: str = RESPONSE_TIME) -> list[Panel]:
-    """The charts of these results: response time, its phases, then one a unit, that of the headline first.
+def panels(names: Collection[str], units: Mapping[str, str], *, headline: str = RESPONSE_TIME) -> list[Panel]:
+    """The charts of these metrics: response time, its phases, then one a unit, that of the headline first.
 
-    Results without any metric show how long they took.
+    How long runs took is shown where no result had any metric.
     """
-    names = columns.metric_names()
-    found = [Line(name=name, values=columns.metric(name)) for name in names]
-    by_name = {line.name: line for line in found}
+    rest = sorted(name for name in names if name != DURATION or DURATION in units)
+    if not rest:
+        return [Panel(key="duration", title="Duration of a run", unit="s", names=(DURATION,))] if names else []
     shown: list[Panel] = []
-    if RESPONSE_TIME in by_name:
-        line = by_name.pop(RESPONSE_TIME)
-        shown.append(Panel(key="response", title="Response time", unit="s", lines=(line,)))
-        phases = tuple(by_name.pop(name) for name in PHASES if name in by_name)
+    if RESPONSE_TIME in rest:
+        rest.remove(RESPONSE_TIME)
+        shown.append(Panel(key="response", title="Response time", unit="s", names=(RESPONSE_TIME,)))
+        phases = tuple(name for name in PHASES if name in rest)
+        rest = [name for name in rest if name not in phases]
         if phases:
-            shown.append(Panel(key="phases", title="Phases, median", unit="s", lines=phases, is_stack=True))
-    by_unit: dict[str, list[Line]] = {}
-    for line in by_name.values():
-        by_unit.setdefault(units.get(line.name, ""), []).append(line)
-    first = units.get(headline, "") if headline in by_name else None
+            shown.append(Panel(key="phases", title="Phases, median", unit="s", names=phases, is_stack=True))
+    by_unit: dict[str, list[str]] = {}
+    for name in rest:
+        by_unit.setdefault(units.get(name, ""), []).append(name)
+    first = units.get(headline, "") if headline in rest else None
     for unit in sorted(by_unit, key=lambda unit: (unit != first, unit)):
         shown += _panels_of(unit, by_unit[unit])
-    if not names and len(columns):
-        took = Line(name="duration", values=columns.durations_s)
-        shown.append(Panel(key="duration", title="Duration of a run", unit="s", lines=(took,)))
     return shown
 
 
-def _panels_of(unit: str, lines: Sequence[Line]) -> list[Panel]:
-    parts = [tuple(lines[index : index + _LINES_A_PANEL]) for index in range(0, len(lines), _LINES_A_PANEL)]
+def _panels_of(unit: str, names: Sequence[str]) -> list[Panel]:
+    parts = [tuple(names[index : index + _LINES_A_PANEL]) for index in range(0, len(names), _LINES_A_PANEL)]
     return [
-        Panel(key=f"{unit}-{index}", title=_title([line.label for line in part]), unit=unit, lines=part)
+        Panel(key=f"{unit}-{index}", title=_title([label(name) for name in part]), unit=unit, names=part)
         for index, part in enumerate(parts)
     ]
 
@@ -106,39 +90,32 @@ def _title(labels: Sequence[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def scale(panel: Panel) -> Scale:
-    """The unit in which the panel's largest value reads best."""
-    largest = max((abs(value) for line in panel.lines for value in line.values if math.isfinite(value)), default=0.0)
-    if panel.unit == "s":
-        unit, divisor, _ = next(step for step in _TIME_SCALES if largest >= step[2])
-        return Scale(divisor=divisor, unit=unit)
-    if panel.unit in ("B", "B/s"):
+def scale(unit: str, largest: float) -> Scale:
+    """The unit in which a value of that size reads best."""
+    if unit == "s":
+        name, divisor, _ = next(step for step in _TIME_SCALES if largest >= step[2])
+        return Scale(divisor=divisor, unit=name)
+    if unit in ("B", "B/s"):
         for prefix, size in _BYTE_SCALES:
             if largest >= size:
-                return Scale(divisor=size, unit=prefix + panel.unit)
-    return Scale(divisor=1.0, unit=panel.unit)
+                return Scale(divisor=size, unit=prefix + unit)
+    return Scale(divisor=1.0, unit=unit)
 
 
-def numbers(panel: Panel, *, first: int = 0) -> list[Numbers]:
-    """The numbers of each of the panel's metrics that has any, from row `first` on."""
-    found = ((line, [value for value in line.values[first:] if value == value]) for line in panel.lines)
-    return [_numbers(line.label, panel.unit, values) for line, values in found if values]
+def numbers(panel: Panel, metrics: Mapping[str, MetricRollup]) -> list[Numbers]:
+    """The numbers of each of the panel's metrics that has any."""
+    return [_numbers(label(name), panel.unit, metrics[name]) for name in panel.names if name in metrics]
 
 
-def _numbers(label: str, unit: str, values: Sequence[float]) -> Numbers:
-    ordered = sorted(values)
+def _numbers(label: str, unit: str, metric: MetricRollup) -> Numbers:
+    median, p95, p99 = metric.quantiles((0.5, 0.95, 0.99))
     return Numbers(
         label=label,
         unit=unit,
-        count=len(ordered),
-        newest=values[-1],
-        lowest=ordered[0],
-        median=_quantile(ordered, 0.5),
-        p95=_quantile(ordered, 0.95),
-        highest=ordered[-1],
+        count=metric.count,
+        lowest=metric.low,
+        median=median,
+        p95=p95,
+        p99=p99,
+        highest=metric.high,
     )
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed (nearest rank)."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlencode
 
 from checks.base import Status
 from dashboard.engine.filters import Filter, parse
-from dashboard.model import BoardView, CheckView, OwnHealth
+from dashboard.model import BoardView, CheckView, OwnHealth, Uptime
 from dashboard.web import words
 
 KINDS = ("critical", "warning", "unknown", "broken", "paused", "never", "ok")  # in the order the page names them
+BARS = ("24h", "90d")  # what the bars show; the first where the address says nothing
 ALL_OPEN = 60  # so many checks are shown without folding any group
 KEPT_PICTURES = 64
 
@@ -29,17 +32,17 @@ class Group:
     is_open: bool
 
     @property
-    def ratio(self) -> float | None:
-        """The uptime of all its checks together, 0-1."""
-        measured = [view.uptime for view in self.views if view.uptime]
-        up = sum(uptime.ok_s + uptime.warning_s for uptime in measured)
-        down = sum(uptime.critical_s for uptime in measured)
-        return up / (up + down) if up + down else None
-
-    @property
     def version(self) -> int:
         """The newest version of its checks."""
         return max(view.version for view in self.views)
+
+
+def ratio(uptimes: Iterable[Uptime | None]) -> float | None:
+    """The uptime of several checks together, 0-1."""
+    measured = [uptime for uptime in uptimes if uptime is not None]
+    up = sum(uptime.ok_s + uptime.warning_s for uptime in measured)
+    down = sum(uptime.critical_s for uptime in measured)
+    return up / (up + down) if up + down else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,13 @@ def _shape(groups: tuple[Group, ...]) -> list[tuple[str, list[str]]]:
     return [(group.name, _ids(group.views)) for group in groups]
 
 
+def address(text: str = "", bars: str = BARS[0]) -> str:
+    """Where the overview stands under that filter and with such bars."""
+    query = {"q": text} if text else {}
+    query |= {"bars": bars} if bars != BARS[0] else {}
+    return "/?" + urlencode(query, safe=":,") if query else "/"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
     """What a viewer's page shows: which start of the server, version, filter, and what stands around the checks."""
@@ -162,13 +172,13 @@ class Tag:
     face: str
 
     @classmethod
-    def of(cls, picture: Picture, own: OwnHealth, fault: str) -> Tag:
-        """The tag of a page with this picture."""
+    def of(cls, picture: Picture, own: OwnHealth, fault: str, bars: str = BARS[0], *, is_complete: bool = True) -> Tag:
+        """The tag of a page with this picture and such bars; one that is not complete is older than any."""
         around = "\n".join((fault, *own.troubles, *own.config_problems))
         return cls(
             boot=picture.board.boot,
-            version=picture.board.version,
-            asked=_short(picture.asked.text),
+            version=picture.board.version if is_complete else 0,
+            asked=_short(f"{bars} {picture.asked.text}"),
             face=_short(around),
         )
 

@@ -15,7 +15,7 @@ from dashboard.errors import BadRequest
 from dashboard.model import Result
 from dashboard.web.errors import wants_page
 from dashboard.web.htmx import request, respond
-from dashboard.web.pages import row_values
+from dashboard.web.pages import asked_bars, row_values
 from dashboard.web.security import asker
 from dashboard.web.services import services
 
@@ -88,7 +88,7 @@ def _run(ids: Sequence[str], wait_s: float, *, is_one: bool) -> AnyResponse:
 
 def _rows(ids: Sequence[str]) -> Response:
     """The rows of these checks as they are now: their buttons say queued or running."""
-    board, values = services().board, row_values()
+    board, values = services().board, row_values(asked_bars(request.shown("bars")))
     return respond(render_template("partials/rows.html", views=[board.check(check_id) for check_id in ids], **values))
 
 

@@ -1,34 +1,41 @@
-"""Uptime with its coverage and its bar of slots: of the last 24 hours, and of the range that the page shows."""
+"""Uptime with its coverage: in figures for a day, a week, a month and a quarter, and as a bar of slots for the range shown."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from markupsafe import Markup
 
-from checks.base import Status
-from dashboard.model import CheckView, Slot, Uptime
-from dashboard.storage.base import ResultColumns
-from dashboard.uptime import slots, spans, uptime
-from dashboard.web import fragments, words
+from dashboard.model import Slot, Uptime
+from dashboard.web import skyline, words
 from dashboard.web.evidence import clock_time
-from dashboard.web.period import Period
+from dashboard.web.past import Past
+from dashboard.web.period import Period, preset, short
 
-_LIVE_SLOTS = {"1h": 60, "24h": 48}
-_CUSTOM_SLOTS = 96
+FIGURES = ("24h", "7d", "30d", "90d")
 _PITCH, _SPACE = 12, 2
-_HEIGHTS = {Status.OK: 7, Status.WARNING: 13, Status.CRITICAL: 20}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UptimeFigure:
+    """One uptime in words. `range` is the preset's name; `aside` says how long it was down and in maintenance."""
+
+    range: str
+    name: str
+    percent: str
+    measured: str
+    aside: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UptimeBar:
-    """One uptime in words and as a bar, `width` units wide."""
+    """The uptime of the range shown, as a bar `width` units wide."""
 
-    percent: str
-    caption: str
+    name: str
+    coverage: str
+    is_told: bool  # by one of the figures
     bar: Markup
     width: int
     start: str
@@ -36,56 +43,76 @@ class UptimeBar:
     end: str
 
 
-def uptime_bars(
-    view: CheckView, read: Callable[[], ResultColumns], period: Period, zone: tzinfo, now: datetime
-) -> list[UptimeBar]:
-    """The bar of the period, then that of the last 24 hours where the period is another. Empty for a check without results.
+def uptimes(past: Past, period: Period) -> tuple[list[UptimeFigure], UptimeBar]:
+    """The figures, and the bar of the period. The check's view has its last 24 hours; all else is read."""
+    view = past.view
+    read = FIGURES if view.uptime is None else FIGURES[1:]
+    found = past.uptimes({name: preset(name, past.now, past.zone) for name in read})
+    if view.uptime is not None:
+        found = {"24h": view.uptime, **found}
+    cells = view.bar if period.name == "24h" and view.bar else past.cells(period)
+    up = found[period.name] if period.name in found else past.uptime(period)
+    return [uptime_figure(name, each) for name, each in found.items()], _bar(period, cells, up, past)
 
-    The check's view holds its day; `read` gives the results of any other period.
-    """
-    if view.result is None:
-        return []
-    day = [_bar("24 h", view.uptime, view.bar, zone, now, is_live=True)] if view.uptime and view.bar else []
-    return day if day and period.name == "24h" else [_of_period(read(), period, zone, now), *day]
+
+def uptime_figure(name: str, up: Uptime) -> UptimeFigure:
+    """The figure of a preset."""
+    return UptimeFigure(
+        range=name,
+        name=short(name),
+        percent=words.percent(up.ratio),
+        measured=f"{words.percent(up.coverage_ratio)} measured",
+        aside=_aside(up),
+    )
+
+
+def _bar(period: Period, cells: Sequence[Slot], up: Uptime, past: Past) -> UptimeBar:
+    name = period.label(past.zone) if period.is_live else words.span(period.length_s)
+    return UptimeBar(
+        name=name,
+        coverage=words.coverage(up),
+        is_told=period.name in FIGURES,
+        bar=_skyline(cells),
+        width=_PITCH * len(cells) - _SPACE,
+        start=_edge(cells[0].start_at, period, past),
+        cell=f"{_length(max(cell.length_s for cell in cells))} a cell",
+        end="now" if period.is_live else _edge(period.end_at, period, past),
+    )
+
+
+def _aside(up: Uptime) -> str:
+    if up.ratio is None and up.maintenance_s <= 0:
+        return ""
+    down = f"down {words.span(max(1.0, up.critical_s))}" if up.critical_s > 0 else "never down"
+    planned = f"{words.span(up.maintenance_s)} of maintenance" if up.maintenance_s > 0 else ""
+    return ", ".join(filter(None, (down if up.ratio is not None else "", planned)))
+
+
+def _edge(at: datetime, period: Period, past: Past) -> str:
+    """An end of the bar: the time, or the day where the bar is long."""
+    if not period.is_long:
+        return clock_time(at, past.zone, past.now)
+    local = at.astimezone(past.zone)
+    return f"{local.day}{words.NBSP}{local:%b}{words.NBSP}{local.year}"
+
+
+def _length(seconds: float) -> str:
+    """The length of a cell: 23 or 25 hours are a day, too."""
+    return words.every(round(seconds / 86400) * 86400 if seconds > 80_000 else round(seconds))
 
 
 def _skyline(cells: Sequence[Slot]) -> Markup:
-    """One path a status, as tall as the status is bad; neighbours that were not measured are one hatched block."""
-    statuses = [fragments.slot_status(cell) for cell in cells]
-    paths = dict.fromkeys((None, *_HEIGHTS), "")
-    for index, status in enumerate(statuses):
-        if status is None and cells[index].ok_s > 0:  # the little that was measured, at the foot of the hatch
-            foot = _HEIGHTS[Status.OK]
-            paths[Status.OK] += f"M{index * _PITCH} {20 - foot}h{_PITCH - _SPACE}v{foot}h-{_PITCH - _SPACE}z"
-        height = 20 if status is None else _HEIGHTS[status]
-        joined = status is None and index + 1 < len(statuses) and statuses[index + 1] is None
-        width = _PITCH if joined else _PITCH - _SPACE
-        paths[status] += f"M{index * _PITCH} {20 - height}h{width}v{height}h-{width}z"
-    drawn = ((status.word if status is not None else "gap", path) for status, path in paths.items() if path)
-    return Markup("").join(Markup('<path class="k-{}" d="{}"/>').format(word, path) for word, path in drawn)
+    """One path a kind, as tall as it is bad; neighbours that were not measured are one hatched block."""
+    kinds = [skyline.kind(cell) for cell in cells]
+    paths = dict.fromkeys(skyline.HEIGHTS, "")
+    for index, (kind, cell) in enumerate(zip(kinds, cells, strict=True)):
+        joined = kind == skyline.GAP and kinds[index + 1 : index + 2] == [skyline.GAP]
+        paths[kind] += _block(index, skyline.HEIGHTS[kind], _PITCH if joined else _PITCH - _SPACE)
+        if kind == skyline.GAP and (foot := skyline.foot(cell)):
+            paths[foot] += _block(index, skyline.HEIGHTS[foot], _PITCH - _SPACE)
+    drawn = ((kind, path) for kind, path in paths.items() if path)
+    return Markup("").join(Markup('<path class="k-{}" d="{}"/>').format(kind, path) for kind, path in drawn)
 
 
-def _of_period(columns: ResultColumns, period: Period, zone: tzinfo, now: datetime) -> UptimeBar:
-    end_s = period.end_at.timestamp()
-    found = list(spans(columns.at_s, columns.covers_s, columns.statuses, until_s=now.timestamp()))
-    count = _LIVE_SLOTS.get(period.name, _CUSTOM_SLOTS)
-    length_s = period.length_s / count
-    start_s = period.start_at.timestamp()
-    if period.is_live:  # slots of whole minutes stand still while the clock moves on
-        start_s = (math.floor(end_s / length_s) - count + 1) * length_s
-    cells = slots(found, start_s, length_s, count, until_s=end_s)
-    up = uptime(found, period.start_at, period.end_at)
-    name = f"{period.name[:-1]}{words.NBSP}h" if period.is_live else words.span(period.length_s)
-    return _bar(name, up, cells, zone, now, is_live=period.is_live)
-
-
-def _bar(name: str, up: Uptime, cells: Sequence[Slot], zone: tzinfo, now: datetime, *, is_live: bool) -> UptimeBar:
-    return UptimeBar(
-        percent=words.percent(up.ratio),
-        caption=f"{name}, {words.percent(up.coverage_ratio)} measured",
-        bar=_skyline(cells),
-        width=_PITCH * len(cells) - _SPACE,
-        start=clock_time(cells[0].start_at, zone, now),
-        cell=f"{words.span(cells[0].length_s)} a cell",
-        end="now" if is_live else clock_time(up.end_at, zone, now),
-    )
+def _block(index: int, height: int, width: int) -> str:
+    return f"M{index * _PITCH} {skyline.HEIGHT - height}h{width}v{height}h-{width}z"

@@ -95,6 +95,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count}{NBSP}{noun}" if count == 1 else f"{count}{NBSP}{noun}s"
 
 
+def counted(count: int, noun: str) -> str:
+    """The same for large numbers: `1 result`, `21 877 results`."""
+    return f"{digits(count)}{NBSP}{noun}{'' if count == 1 else 's'}"
+
+
 def listed(names: list[str]) -> str:
     """Names as a sentence lists them: `a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

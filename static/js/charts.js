@@ -2,10 +2,10 @@
 "use strict";
 
 (() => {
-  const REFRESH_MS = 10_000;
   const charts = document.getElementById("charts");
   const canvases = [...document.querySelectorAll("#charts [data-chart]")];
   const isLive = "live" in charts.dataset;
+  const refreshMs = Number(charts.dataset.live) * 1000; // the longer the range, the less a moment changes it
 
   function onNews(act) {
     if (!isLive) return;
@@ -23,7 +23,7 @@
   const CONFIG = { displayModeBar: false, responsive: true, doubleClick: "reset", locale: "en" };
   const SHADES = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5"];
   const DASHES = ["solid", "dot", "dash"]; // lines differ without colour, too: six a chart
-  const STATUS = { ok: "--ok-bar", warning: "--warning-bar", critical: "--critical-bar", unmeasured: "--hatch" };
+  const STATUS = { ok: "--ok-bar", warning: "--warning-bar", critical: "--critical-bar", maintenance: "--maintenance-bar" };
   const LIMIT = { warning: "--warning-glyph", critical: "--critical-bar" };
 
   let figures = {};
@@ -46,32 +46,50 @@
     };
   }
 
-  function dressed(trace) {
-    const { role, step } = trace.meta;
-    if (role === "line") {
-      const line = { color: colour(step % 2 ? "--text-2" : "--accent"), dash: DASHES[step >> 1], width: 1.5 };
-      return { ...trace, line };
-    }
-    if (role === "part") return { ...trace, marker: { color: colour(SHADES[step % SHADES.length]), line: { width: 0 } } };
-    const ink = colour(STATUS[role]);
-    if (role !== "unmeasured") return { ...trace, marker: { color: ink, line: { width: 0 } } };
-    const pattern = { shape: "/", size: 5, solidity: 0.3, fgcolor: ink, bgcolor: colour("--surface"), fillmode: "overlay" };
-    return { ...trace, marker: { color: colour("--surface"), line: { width: 0 }, pattern } };
+  function hatched(strength) {
+    const pattern = {
+      shape: "/", size: 5, solidity: 0.3, fgcolor: colour("--hatch"), bgcolor: "rgba(0,0,0,0)", fgopacity: strength, fillmode: "overlay",
+    };
+    return { color: "rgba(0,0,0,0)", line: { width: 0 }, pattern };
   }
 
-  function laidOut(layout, canvas) {
+  const filled = (name) => ({ color: colour(name), line: { width: 0 } });
+
+  // by role: what a trace looks like
+  const LOOKS = {
+    line: ({ step }) => ({ line: { color: colour(step % 2 ? "--text-2" : "--accent"), dash: DASHES[step >> 1], width: 1.5 } }),
+    part: ({ step }) => ({ marker: filled(SHADES[step % SHADES.length]) }),
+    p50: () => ({ line: { color: colour("--accent"), width: 1.75 } }),
+    p95: () => ({ line: { color: colour("--chart-4"), width: 1 } }),
+    p99: () => ({ line: { color: colour("--chart-3"), dash: "dot", width: 1 } }),
+    band: () => ({ line: { width: 0 }, fillcolor: colour("--chart-band") }),
+    extreme: () => ({ line: { color: colour("--chart-extreme"), width: 1 } }),
+    gap: () => ({ marker: hatched(1) }),
+    "gap-behind": () => ({ marker: hatched(0.6) }),
+    "maintenance-behind": () => ({ marker: filled("--chart-maintenance") }),
+    "failed-behind": () => ({ marker: filled("--critical-bar") }),
+  };
+
+  function dressed(trace) {
+    const look = LOOKS[trace.meta.role] ?? (() => ({ marker: filled(STATUS[trace.meta.role]) }));
+    return { ...trace, ...look(trace.meta) };
+  }
+
+  function laidOut(layout, canvas, names) {
     const root = parseFloat(getComputedStyle(document.documentElement).fontSize);
     const narrow = canvas.clientWidth < 600;
     const isBand = canvas.classList.contains("is-band");
+    // on a phone the legend stands below the title, in rows of three
+    const legendRows = narrow && layout.showlegend ? Math.ceil(names / 3) : 0;
     return {
       ...layout,
       font: { family: getComputedStyle(document.body).fontFamily, size: 0.75 * root, color: colour("--text-2") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: narrow ? 48 : 64, r: 2, t: 24, b: isBand ? 2 : 36 },
+      margin: { l: narrow ? 56 : 64, r: 2, t: 24 + 19 * legendRows, b: isBand ? 2 : 36 },
       xaxis: axis({ ...layout.xaxis, showgrid: false, visible: !isBand, nticks: narrow ? 5 : 12, fixedrange: narrow }),
       yaxis: axis({ ...layout.yaxis, fixedrange: true }),
       hoverlabel: { bgcolor: colour("--surface"), bordercolor: colour("--line-strong"), font: { color: colour("--text") } },
-      legend: { orientation: "h", x: 1, xanchor: "right", y: 1, yanchor: "bottom", traceorder: "normal", font: { color: colour("--text-2") } },
+      legend: { orientation: "h", x: narrow ? 0 : 1, xanchor: narrow ? "left" : "right", y: 1, yanchor: "bottom", traceorder: "normal", font: { color: colour("--text-2") } },
       shapes: (layout.shapes ?? []).map((shape) => ({
         ...shape, layer: "below", line: { color: colour(LIMIT[shape.name]), width: 1, dash: "dot" },
       })),
@@ -82,7 +100,9 @@
   function draw() {
     for (const canvas of canvases) {
       const figure = figures[canvas.dataset.chart];
-      if (figure) Plotly.react(canvas, figure.data.map(dressed), laidOut(figure.layout, canvas), CONFIG);
+      if (!figure) continue;
+      const names = figure.data.filter((trace) => trace.showlegend !== false).length;
+      Plotly.react(canvas, figure.data.map(dressed), laidOut(figure.layout, canvas, names), CONFIG);
     }
     charts.dataset.drawn = String(Number(charts.dataset.drawn ?? 0) + 1);
   }
@@ -104,10 +124,10 @@
     }
   }
 
-  // something about this check changed: look again, but at most every 10 s
+  // something about this check changed: look again, but not too often
   function refresh() {
     if (timer || document.hidden) return;
-    timer = setTimeout(() => { timer = 0; load(); }, Math.max(0, fetchedMs + REFRESH_MS - Date.now()));
+    timer = setTimeout(() => { timer = 0; load(); }, Math.max(0, fetchedMs + refreshMs - Date.now()));
   }
 
   onNews(refresh);

@@ -33,6 +33,19 @@ def well(check_id: str = "api", count: int = 120, **changes) -> FakeServices:
     return FakeServices([make_check(check_id, group="Shop", runbook="https://wiki.example.net/", **changes)], rows)
 
 
+def with_a_year(services: FakeServices) -> None:
+    """The same results every 4 hours, all through a year before."""
+    hours = range(366 * 24, 20, -4)
+    rows = [
+        make_result(
+            "api", NOW - timedelta(hours=hour), covers_s=20_000, metrics={"response_time": 0.14 + hour % 7 / 100}
+        )
+        for hour in hours
+    ]
+    services.history.rows = [*rows, *services.history.rows]
+    services.history.revision += 1
+
+
 def record(services: FakeServices, status: Status, summary: str, **changes) -> None:
     """A new result, as the engine would publish it."""
     view = services.board.check("api")
@@ -57,7 +70,8 @@ def open_check(page: Page, url: str, query: str = "") -> None:
 
 def traces(page: Page, chart: str) -> list[dict[str, object]]:
     return page.evaluate(
-        "chart => document.querySelector(`[data-chart='${chart}']`).data.map(t => ({name: t.name, color: t.line?.color ?? t.marker?.color}))",
+        """chart => document.querySelector(`[data-chart='${chart}']`).data.filter(t => !t.meta.role.endsWith("-behind"))
+            .map(t => ({name: t.name, color: t.line?.color ?? t.marker?.color}))""",
         chart,
     )
 
@@ -81,6 +95,58 @@ def test_every_chart_is_drawn_in_the_colours_of_the_theme_and_changes_with_it(pa
     page.get_by_role("button", name="Light").click()
     expect(page.locator("#charts")).to_have_attribute("data-drawn", "3")
     assert traces(page, "response") == light
+
+
+def test_every_range_is_one_click_away_and_draws_its_percentiles(page, serve, faults):
+    services = well(count=2000)
+    with_a_year(services)
+    open_check(page, serve(services).url)
+    for name, point in (
+        ("7 d", "15 m a point"),
+        ("30 d", "1 h a point"),
+        ("90 d", "3 h a point"),
+        ("1 y", "12 h a point"),
+    ):
+        page.locator("#charts").get_by_role("link", name=name, exact=True).click()
+        expect(page.locator("#charts > header .hint")).to_contain_text(point)
+        expect(page.locator("#charts")).to_have_attribute("data-drawn", re.compile(r"\d"))
+        expect(page.locator("#charts .seg [aria-current]")).to_have_text(name)
+        assert [trace["name"] for trace in traces(page, "response")] == [
+            "to p95",
+            "highest",
+            "p99",
+            "p95",
+            "p50",
+            "lowest",
+        ]
+        drawn = page.locator("[data-chart='response'] .scatterlayer .js-line").count()
+        assert drawn >= 5
+    page.go_back()
+    expect(page.locator("#charts .seg [aria-current]")).to_have_text("90 d")
+
+
+def test_what_stands_behind_the_lines_is_not_told_when_pointed_at(page, serve, faults):
+    services = well(count=2000)
+    with_a_year(services)
+    open_check(page, serve(services).url, "?range=90d")
+    plot = page.locator("[data-chart='response'] .nsewdrag")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 30)
+    label = page.locator("[data-chart='response'] .hoverlayer")
+    expect(label).to_contain_text("p50 : 1")
+    expect(label).to_contain_text("highest")
+    expect(label).not_to_contain_text("trace")
+
+
+def test_a_long_range_is_fetched_again_at_most_once_a_minute(page, serve, faults):
+    services = well(count=2000)
+    open_check(page, serve(services).url, "?range=7d")
+    fail(services)
+    expect(page.locator("#log tbody tr").first).to_contain_text("TLS handshake timed out", timeout=2 * WITHIN_MS)
+    expect(page.locator("#uptime")).to_contain_text("down")
+    assert page.locator("#charts").get_attribute("data-live") == "60"
+    assert page.locator("#charts").get_attribute("data-drawn") == "1"
 
 
 def test_a_check_that_fails_says_so_within_a_second_with_its_phase_and_its_row(page, serve, faults):
@@ -122,7 +188,9 @@ def test_an_opened_run_a_zoomed_chart_and_the_focus_survive_live_updates(page, s
     assert link.evaluate("element => element === document.activeElement")
     expect(page.locator("#charts")).to_have_attribute("data-drawn", "2", timeout=15_000)  # quietly, within 10 s
     assert shown_range(page) == zoomed
-    newest = page.evaluate("document.querySelector(`[data-chart='response']`).data[0].y.filter(y => y !== null).at(-1)")
+    newest = page.evaluate(
+        "document.querySelector(`[data-chart='response']`).data.at(-1).y.filter(y => y !== null).at(-1)"
+    )
     assert newest == 5
 
 
@@ -184,13 +252,15 @@ def test_everybody_can_use_it_at_every_width(page, serve, faults, violations, sc
     services = well()
     fail(services)
     services.board.put(replace(services.board.check("api"), unconfirmed="1 of 2"))
-    open_check(page, serve(services).url, "?range=1h")
-    page.locator("#log summary").first.click()
-    page.locator(".numbers summary").click()
-    for width in (360, 390, 768, 1152, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert violations(page) == []
+    url = serve(services).url
+    for query in ("?range=90d", "?range=1h"):
+        open_check(page, url, query)
+        page.locator("#log summary").first.click()
+        page.locator(".numbers summary").click()
+        for width in (360, 390, 768, 1152, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert violations(page) == []
 
 
 def test_it_can_be_read_without_javascript(browser, serve):

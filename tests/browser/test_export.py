@@ -31,6 +31,25 @@ def test_the_dialog_takes_the_filter_and_downloads_what_it_shows(page, serve, fa
     assert {row["status"] for row in rows} == {"critical"}
 
 
+def test_choosing_rollups_changes_the_form_its_preview_and_the_file(page, serve, faults):
+    page.goto(serve(sample_services(8)).url + "/checks/storefront")
+    page.get_by_role("main").get_by_role("link", name="Export", exact=True).click()
+    page.get_by_label("From", exact=True).fill("-6h")
+    page.get_by_label("rollups").check()
+    expect(page.get_by_label("a day")).to_be_checked()
+    expect(page.get_by_label("rollups")).to_be_focused()
+    expect(page.get_by_label("From", exact=True)).to_have_value("-6h")
+    page.get_by_label("an hour").check()
+    expect(page.locator("#export-command")).to_contain_text("dataset=rollups&step=1h&check=storefront")
+    expect(page.locator("#export-preview tbody tr")).to_have_count(7)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename.startswith("watchroom_rollups-1h_")
+    page.get_by_label("results").check()
+    expect(page.get_by_role("checkbox", name="critical", exact=True)).to_be_visible()
+    expect(page.locator("#export-command")).not_to_contain_text("step=")
+
+
 def test_escape_closes_the_dialog_and_gives_the_focus_back(page, serve, faults):
     page.goto(serve(sample_services(8)).url)
     page.locator("#export-link").click()
@@ -62,9 +81,10 @@ def test_dialog_and_page_have_no_barrier_at_any_width(page, serve, faults, viola
     page.emulate_media(color_scheme=scheme)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 844})
-        page.goto(server.url + "/exports")
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert violations(page) == []
+        for dataset in ("results", "rollups"):
+            page.goto(f"{server.url}/exports?dataset={dataset}")
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert violations(page) == []
         page.goto(server.url + "/?q=tag:web")
         page.locator("#export-link").click()
         expect(page.locator("#export-dialog")).to_be_visible()
@@ -84,3 +104,11 @@ def test_without_javascript_the_form_works(browser, serve):
         with page.expect_download() as download:
             page.get_by_role("button", name="Download").click()
         assert download.value.suggested_filename.endswith(".ndjson")
+        page.get_by_label("critical").check()
+        page.get_by_label("rollups").check()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        assert download.value.suggested_filename.startswith("watchroom_rollups-1d_")
+        page.get_by_role("button", name="Refresh preview").click()
+        expect(page.get_by_label("a day")).to_be_checked()
+        expect(page.get_by_role("checkbox", name="critical", exact=True)).to_have_count(0)

@@ -32,9 +32,10 @@ def test_the_page_paints_and_the_content_fits_every_width(page, serve, faults):
     server = serve(sample_services(130))
     for width in (360, 390, 768, 1024, 1152, 1280, 1440, 1920):
         page.set_viewport_size({"width": width, "height": 900})
-        open_overview(page, server.url)
-        expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+        for query in ("", "?bars=90d"):
+            open_overview(page, server.url, query)
+            expect(page.get_by_role("heading", name="Needs attention")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_a_check_that_turns_critical_is_on_the_screen_within_a_second(page, serve, faults):
@@ -79,6 +80,39 @@ def test_focus_scroll_and_typing_survive_live_updates(page, serve, faults):
     field.press_sequentially("-api")
     expect(field).to_have_value("cart-api")
     assert field.evaluate("element => element === document.activeElement")
+
+
+def test_the_bars_switch_to_90_days_and_stay_so_while_the_page_lives_and_the_filter_changes(page, serve, faults):
+    services = sample_services(30)
+    open_overview(page, serve(services).url)
+    bar = page.locator("#c-storefront svg.bar")
+    expect(bar).to_have_attribute("aria-label", re.compile("^last 24"))
+    with page.expect_response("**/live/overview*bars=90d*"):
+        page.get_by_role("link", name="90 d", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/\?bars=90d$"))
+    expect(bar).to_have_attribute("aria-label", re.compile("^last 90 days: "))
+    assert abs(bar.bounding_box()["width"] - 179.33) < 0.05  # 2 px a day on this screen
+    turn(services, "storefront", Status.CRITICAL, "no answer")
+    expect(page.locator("#p-storefront svg.bar")).to_have_attribute(
+        "aria-label", re.compile("^last 90 days: "), timeout=WITHIN_MS
+    )
+    page.locator("#q").press_sequentially("storefront")
+    expect(page).to_have_url(re.compile(r"/\?q=storefront&bars=90d$"), timeout=2 * WITHIN_MS)
+    page.get_by_role("link", name="24 h", exact=True).click()
+    expect(page).to_have_url(re.compile(r"/\?q=storefront$"))
+    expect(bar).to_have_attribute("aria-label", re.compile("^last 24"))
+    page.go_back()
+    expect(bar).to_have_attribute("aria-label", re.compile("^last 90 days: "))
+
+
+def test_a_run_keeps_the_bars_of_its_row(page, serve, faults):
+    services = sample_services(30)
+    services.runs.finish = False
+    open_overview(page, serve(services).url, "?bars=90d")
+    row = page.locator("#c-storefront")
+    row.get_by_role("button").click()
+    expect(row.get_by_role("button")).to_have_text("Queued", timeout=WITHIN_MS)
+    expect(row.locator("svg.bar")).to_have_attribute("aria-label", re.compile("^last 90 days: "))
 
 
 def test_run_shows_queued_and_then_the_result(page, serve, faults):
@@ -220,8 +254,9 @@ def test_axe_finds_nothing_wrong(page, serve, faults, violations, scheme, width)
         services.board.views["cart-api"], run_phase="running", unconfirmed="1 of 2"
     )
     server = serve(services)
-    open_overview(page, server.url)
-    assert violations(page) == []
+    for query in ("?bars=90d", ""):
+        open_overview(page, server.url, query)
+        assert violations(page) == []
     page.locator("#q").fill("zzz")
     expect(page.get_by_text("No check matches")).to_be_visible()
     assert violations(page) == []
@@ -257,7 +292,8 @@ def test_a_slow_script_does_not_leave_the_page_deaf(page, serve, faults):
     held = []
     page.route("**/hx-sse-*", lambda route: held.append(route))
     page.goto(serve(sample_services(30)).url, wait_until="commit")
-    page.wait_for_function("window.htmx")
+    # not wait_for_function: looking again, it evaluates a string, which our content policy refuses
+    page.evaluate("new Promise(done => { const look = () => window.htmx ? done() : setTimeout(look, 5); look(); })")
     page.evaluate("new Promise(done => setTimeout(() => setTimeout(done)))")  # htmx would have begun by now
     with page.expect_request("**/live/events", timeout=5000):
         held.pop().continue_()

@@ -124,6 +124,21 @@ def test_history_of_the_last_day_is_taken_up_at_start(board):
     assert view.uptime.ratio == pytest.approx(490 / 500)
 
 
+def test_what_a_result_before_the_bar_covers_is_taken_up_and_the_next_result_cuts_it_short(board, clock):
+    store = MemoryStore()
+    store.append([make_result(at=NOW - timedelta(hours=30), covers_s=86400.0)])
+    configure(board, [make_check()], store)
+    assert sum(cell.ok_s for cell in board.check("api").bar) == 17 * 3600 + 55 * 60 + 8
+    configure(board, [])
+    store.append([make_result(at=NOW - timedelta(hours=20), covers_s=60.0), make_result(at=NOW, covers_s=60.0)])
+    configure(board, [make_check()], store)
+    clock.advance(30)
+    show(board, make_result(at=NOW + timedelta(seconds=20), id=4, status=Status.CRITICAL))
+    bar = board.check("api").bar
+    assert sum(cell.critical_s for cell in bar) == 10
+    assert sum(cell.ok_s for cell in bar) == 3 * 3600 + 55 * 60 + 8 + 60 + 20
+
+
 def test_reload_keeps_what_is_known_of_a_check_and_drops_what_is_gone(board):
     configure(board, [make_check("a"), make_check("b")])
     show(board, make_result("a", id=1))

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import nan
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from checks.base import Status
 from dashboard.engine import export
 from dashboard.errors import BadRequest
-from dashboard.storage.base import ResultColumns
+from dashboard.storage.base import MetricRows, ResultColumns
 
 CHECKS = (
     make_check("shop", tags=("web", "prod"), group="Shop"),
@@ -108,7 +110,7 @@ def test_times_are_iso_8601_or_an_age_and_belong_to_the_zone(text: str, instant:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"dataset": "checks"}, "dataset: must be results, got 'checks'"),
+        ({"dataset": "checks"}, "dataset: must be results or rollups, got 'checks'"),
         ({"format": "xlsx"}, "format: must be csv, ndjson or json, got 'xlsx'"),
         ({"status": "down"}, "status: must be ok, warning, critical or unknown, got 'down'"),
         ({"check": "shpo"}, "check: there is no check 'shpo'; did you mean 'shop'?"),
@@ -264,7 +266,26 @@ def test_the_docs_name_every_parameter_and_column() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
     rows = [line.split("|")[1] for line in docs.splitlines() if line.startswith("| `")]
     named = [name.strip(" `") for row in rows for name in row.split(",")]
-    assert sorted(named) == sorted([*export.PARAMETERS, *export.COLUMNS])
+    columns = [name for its_columns in export.DATASETS.values() for name in its_columns]
+    assert sorted(named) == sorted([*export.PARAMETERS, *columns])
+
+
+_ODD_NAMES = st.text(st.sampled_from('a,"{}[]:%b'), max_size=6)
+
+
+@given(st.lists(st.dictionaries(_ODD_NAMES, st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=5))
+def test_any_metrics_read_back_whether_the_store_has_them_by_row_or_by_column(metrics: list[dict[str, float]]) -> None:
+    (by_row,) = stored(
+        *(make_result("shop", NOW - timedelta(seconds=1), metrics=each) for each in metrics)
+    ).export_columns()
+    names = sorted({name for each in metrics for name in each})
+    columns = {name: [each.get(name, nan) for each in metrics] for name in names}
+    for chunk in (by_row, replace(by_row, metrics=MetricRows(columns, len(metrics)))):
+        store = MemoryStore()
+        store.export_columns = lambda chunk=chunk, **_: iter([chunk])  # type: ignore[method-assign]
+        assert [json.loads(row["metrics"]) for row in csv_rows(exported(store))] == metrics
+        lines = exported(store, format="ndjson").splitlines()
+        assert [json.loads(line)["metrics"] for line in lines] == metrics
 
 
 def test_stopping_early_closes_what_the_history_opened() -> None:

@@ -64,6 +64,10 @@ def test_trouble_of_the_prober_is_told(rig, change, words):
         ({"state": "full", "message": "data: the disk is nearly full"}, "History is still recorded: data: the disk is"),
         ({"state": "read-only", "message": "I/O error"}, "I/O error"),
         ({"quarantined_lines": 2}, "2 damaged lines"),
+        ({"damaged_blocks": 3}, "3 damaged blocks of history: left out"),
+        ({"sealing_failures": 1}, "Sealing the history failed 1 time: nothing is lost"),
+        ({"clock_jumps": 2}, "clock jumped 2 times: nothing is deleted by age"),
+        ({"warnings": ("merging waits for room",)}, "merging waits for room"),
     ],
 )
 def test_trouble_of_the_store_is_told(rig, change, words):

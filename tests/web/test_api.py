@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import FakeClock, FakeServices
+from fakes import NOW, FakeClock, FakeServices
 from flask.testing import FlaskClient
 
 from checks.base import ProberHealth
@@ -31,7 +31,16 @@ def test_health_says_every_fact_by_its_name(services: FakeServices, client: Flas
         prober=ProberHealth(
             fires_per_s=12.5, lateness_p50_s=0.001, lateness_p99_s=0.004, in_flight=3, queued=2, skipped=1, checks=9
         ),
-        store=StoreHealth(state="full", rows=7, rows_in_memory=5, size_bytes=900, waiting_rows=4, message="disk full"),
+        store=StoreHealth(
+            state="full",
+            rows=7,
+            rows_in_memory=5,
+            size_bytes=900,
+            waiting_rows=4,
+            message="disk full",
+            sealed_at=NOW,
+            warnings=("merging waits",),
+        ),
         troubles=("The disk is full.",),
         config_problems=("line 3: unknown key",),
     )
@@ -63,6 +72,13 @@ def test_health_says_every_fact_by_its_name(services: FakeServices, client: Flas
             "quarantined_lines": 0,
             "torn_tails": 0,
             "last_sync_s": 0.0,
+            "damaged_blocks": 0,
+            "unsealed_rows": 0,
+            "clock_jumps": 0,
+            "sealing_failures": 0,
+            "sealed_at": "2026-11-24T13:25:08.000+00:00",
+            "merged_at": None,
+            "warnings": ["merging waits"],
         },
         "troubles": ["The disk is full."],
         "config_problems": ["line 3: unknown key"],

@@ -10,24 +10,51 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
-from fakes import NOW, FakeServices, make_check, make_result
+from fakes import NOW, FakeServices, as_columns, make_check, make_result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.base import Status, Threshold, Thresholds
-from dashboard.web.charts import LARGEST_POINTS, figures, points
+from dashboard.model import Retention, Schedule
+from dashboard.rollup import fold
+from dashboard.web.charts import figures
+from dashboard.web.lines import LARGEST_POINTS, points
+from dashboard.web.past import Past
 from dashboard.web.period import Period, preset
 
 SECONDS = dict.fromkeys(("response_time", "dns", "connect", "tls", "first_byte", "transfer"), "s")
 HOUR_AGO = NOW - timedelta(hours=1)
 
 
-def drawn(rows, *, period: Period | None = None, zone=UTC, units=None, **more):
+def drawn(rows, *, period: Period | None = None, zone=UTC, units=None, every_s=10.0, windows=(), **more):
     """The figures of these results, as a browser reads them."""
     period = period or preset("1h", NOW)
-    columns = FakeServices([make_check()], list(rows)).history.series("api", period.start_at, period.end_at)
-    body = figures(columns, period=period, zone=zone, units=units if units is not None else SECONDS, **more)
+    check = make_check(schedule=Schedule(every_s=every_s, timeout_s=5.0))
+    services = FakeServices([check], list(rows))
+    if windows:
+        columns = as_columns(services.history.rows)
+        services.history.rollups = lambda _, edges_s, *, now_s=None, metrics=None: fold(
+            columns, edges_s, now_s=now_s, wanted=metrics, windows=windows
+        )
+    past = Past(history=services.history, view=services.board.check("api"), retention=Retention(), now=NOW, zone=zone)
+    body = figures(
+        past.measured(period), period=period, zone=zone, units=units if units is not None else SECONDS, **more
+    )
     return orjson.loads(body)
+
+
+def lines(figure) -> list[dict]:
+    """The traces of a figure that stand for metrics, without what stands behind them."""
+    return [trace for trace in figure["data"] if not trace["meta"]["role"].endswith("-behind")]
+
+
+def trace(figure, role: str) -> dict:
+    [found] = [each for each in figure["data"] if each["meta"]["role"] == role]
+    return found
+
+
+def values(trace) -> list[float]:
+    return [value for value in trace["y"] if value is not None]
 
 
 def every(step_s: float, count: int, start_at: datetime = HOUR_AGO, **changes):
@@ -73,20 +100,112 @@ def test_however_many_rows_a_trace_stays_small_and_keeps_the_lowest_and_the_high
     assert times == sorted(times)
 
 
-def test_a_day_of_a_10_s_check_keeps_its_one_slow_run_and_stays_below_1500_points_a_trace():
-    slow = {"response_time": 4.2, "dns": 0.1, "connect": 0.1, "tls": 3.9, "first_byte": 0.05, "transfer": 0.05}
-    usual = {"response_time": 0.15, "dns": 0.01, "connect": 0.02, "tls": 0.04, "first_byte": 0.07, "transfer": 0.01}
-    rows = every(
-        10,
-        8640,
-        NOW - timedelta(hours=24),
-        metrics=lambda index: slow if index == 5000 else usual | {"response_time": 0.15 + index % 7 / 1000},
+def usual(index: int) -> dict[str, float]:
+    return {"response_time": 0.15 + index % 7 / 1000, "dns": 0.01, "connect": 0.02, "tls": 0.04, "first_byte": 0.07}
+
+
+def test_few_results_are_drawn_one_by_one():
+    found = drawn(every(30, 120, metrics=usual, covers_s=50.0), every_s=30)
+    [line] = lines(found["response"])
+    assert (line["name"], line["meta"]["role"], len(values(line))) == ("response time", "line", 121)
+
+
+def test_of_many_results_the_median_the_band_p99_and_the_extremes_are_drawn():
+    rows = every(10, 8640, NOW - timedelta(hours=24), metrics=usual)
+    response = drawn(rows, period=preset("24h", NOW))["response"]
+    assert [(each["name"], each["meta"]["role"]) for each in lines(response)] == [
+        ("to p95", "band"),
+        ("highest", "extreme"),
+        ("p99", "p99"),
+        ("p95", "p95"),
+        ("p50", "p50"),
+        ("lowest", "extreme"),
+    ]
+    assert values(trace(response, "p50")) == pytest.approx([153] * len(values(trace(response, "p50"))), rel=0.03)
+    extremes = [each for each in lines(response) if each["meta"]["role"] == "extreme"]
+    assert {round(value) for value in values(extremes[0])} == {156}
+    assert {round(value) for value in values(extremes[1])} == {150}
+
+
+@pytest.mark.parametrize("name", ["24h", "7d", "30d", "90d", "1y"])
+def test_no_trace_has_more_points_than_a_screen_can_show(name):
+    step_s = {"24h": 10, "7d": 60, "30d": 500}.get(name, 900)
+    period = preset(name, NOW)
+    count = int(period.length_s / step_s)
+    found = drawn(
+        every(step_s, count, period.start_at, metrics=usual, covers_s=1.5 * step_s), period=period, every_s=step_s
     )
-    found = drawn(rows, period=preset("24h", NOW))
-    assert max(len(trace["x"]) for figure in found.values() for trace in figure["data"]) <= LARGEST_POINTS
-    [line] = found["response"]["data"]
-    assert max(value for value in line["y"] if value is not None) == 4.2
-    assert len(line["y"]) > 700
+    assert max(len(each["x"]) for figure in found.values() for each in figure["data"]) <= LARGEST_POINTS
+    p50 = trace(found["response"], "p50")
+    assert len(p50["x"]) > 280
+    assert p50["y"].count(None) == 1  # one line without a break
+
+
+def slow_once(index: int) -> dict[str, float]:
+    return usual(index) | ({"response_time": 4.2} if index == 5000 else {})
+
+
+@pytest.mark.parametrize(("name", "step_s"), [("24h", 10), ("30d", 300), ("90d", 900)])
+def test_one_slow_run_in_thousands_survives_and_does_not_flatten_the_rest(name, step_s):
+    period = preset(name, NOW)
+    rows = every(step_s, int(period.length_s / step_s), period.start_at, metrics=slow_once, covers_s=2 * step_s)
+    figure = drawn(rows, period=period, every_s=step_s)["response"]
+    unit_s = 0.001 if "ms" in figure["layout"]["yaxis"]["ticksuffix"] else 1
+    assert max(max(values(each)) for each in lines(figure)) * unit_s == pytest.approx(4.2)
+    assert figure["layout"]["yaxis"]["range"][1] * unit_s < 0.25
+
+
+def test_a_metric_that_is_often_high_has_all_of_itself_on_the_chart():
+    rows = every(10, 8640, NOW - timedelta(hours=24), metrics=lambda index: {"load": float(index % 100)})
+    assert "range" not in drawn(rows, period=preset("24h", NOW))["-0"]["layout"]["yaxis"]
+
+
+def test_slots_break_their_line_where_nothing_was_measured_and_the_gap_is_hatched():
+    gap_at = NOW - timedelta(hours=12)
+    rows = [
+        *every(10, 4000, NOW - timedelta(hours=24), metrics=usual),
+        *every(10, 4000, gap_at, metrics=usual),
+    ]
+    found = drawn(rows, period=preset("24h", NOW))["response"]
+    assert trace(found, "p50")["y"].count(None) == 2
+    assert trace(found, "band")["y"].count(None) == 2
+    gap = trace(found, "gap-behind")
+    widths = [width / 3600e3 for width in gap["width"]]
+    assert (len(widths), gap["yaxis"]) == (2, "y2")  # between the two, and after the second
+    assert widths == pytest.approx([0.88, 0.88], abs=0.15)
+    middles = [at for at in trace(found, "p50")["x"] if at is not None]
+    assert middles == sorted(middles)
+
+
+def test_a_slot_alone_is_a_line_as_long_as_it_is():
+    rows = every(10, 30, NOW.replace(hour=3, minute=0, second=0), metrics={"response_time": 0.2})
+    p50 = trace(drawn(rows, period=preset("24h", NOW))["response"], "p50")
+    assert len(values(p50)) == 2
+    assert p50["x"][1] - p50["x"][0] == 300_000
+
+
+def test_failed_runs_are_ticks_and_maintenance_is_shaded():
+    def status(index: int) -> Status:
+        return Status.CRITICAL if index == 60 else Status.OK
+
+    window = (NOW - timedelta(minutes=30)).timestamp(), (NOW - timedelta(minutes=20)).timestamp()
+    found = drawn(every(10, 360, status=status, metrics={"response_time": 0.1}), windows=[window])["response"]
+    failed = trace(found, "failed-behind")
+    assert len(failed["x"]) == 1
+    assert abs(failed["x"][0] / 1000 - HOUR_AGO.timestamp() - 600) <= 10
+    shaded = trace(found, "maintenance-behind")
+    assert sum(shaded["width"]) == pytest.approx(600_000)
+    assert found["layout"]["yaxis"]["overlaying"] == "y2"
+
+
+def test_several_metrics_of_one_unit_draw_their_medians_over_a_long_time():
+    rows = every(10, 8640, NOW - timedelta(hours=24), metrics=lambda index: {"used": 4e9, "free": 6e9 + index % 2})
+    found = drawn(rows, period=preset("24h", NOW), units={"used": "B", "free": "B"})["B-0"]
+    assert [(each["name"], each["meta"]) for each in lines(found)] == [
+        ("free", {"role": "line", "step": 0}),
+        ("used", {"role": "line", "step": 1}),
+    ]
+    assert values(lines(found)[1])[0] == pytest.approx(4, rel=0.02)
 
 
 def test_no_figure_names_a_colour():
@@ -101,7 +220,7 @@ def test_no_figure_names_a_colour():
 def test_response_time_is_drawn_with_its_limits_in_the_unit_that_reads_best():
     limits = {"response_time": Thresholds(warning=Threshold.parse("0.5"), critical=Threshold.parse("@1:2"))}
     figure = drawn(every(10, 9, metrics={"response_time": 0.25}), thresholds=limits)["response"]
-    assert figure["data"][0]["y"][0] == 250
+    assert lines(figure)[0]["y"][0] == 250
     assert figure["layout"]["yaxis"]["ticksuffix"] == "\u00a0ms"
     assert [(shape["name"], shape["y0"]) for shape in figure["layout"]["shapes"]] == [
         ("warning", 500),
@@ -122,37 +241,45 @@ def test_phases_stack_their_medians_in_order_and_an_empty_slot_has_no_bar():
     ]
     assert set(found["data"][0]["y"]) == {30}
     assert found["layout"]["barmode"] == "stack"
-    minutes = {(at - int(HOUR_AGO.timestamp()) * 1000) // 60000 for at in found["data"][0]["x"]}
+    minutes = {int((at - HOUR_AGO.timestamp() * 1000) // 60000) for at in found["data"][0]["x"]}
     assert minutes == {0, 1, 2, 3, 4, 55, 56, 57, 58, 59}
+
+
+def test_the_bars_of_phases_stay_few_over_a_long_time():
+    period = preset("90d", NOW)
+    rows = every(3600, 90 * 24, period.start_at, metrics=usual, covers_s=7200)
+    found = drawn(rows, period=period, every_s=3600)["phases"]
+    assert [len(each["x"]) for each in found["data"]] == [180] * 4
 
 
 def test_metrics_of_one_unit_share_a_chart_and_every_metric_is_drawn():
     metrics = {"percent": 40.0, "used": 4e9, "available": 6e9, "load1": 1.5, "uptime": 400_000.0}
     units = {"percent": "%", "used": "B", "available": "B", "uptime": "s"}
     found = drawn(every(10, 5, metrics=metrics), units=units, headline="percent")
-    titles = {key: [trace["name"] for trace in figure["data"]] for key, figure in found.items() if key != "status"}
+    titles = {key: [each["name"] for each in lines(figure)] for key, figure in found.items() if key != "status"}
     assert list(titles.values()) == [["percent"], ["load1"], ["available", "used"], ["uptime"]]
-    assert found["B-0"]["data"][0]["y"][0] == 6
+    assert lines(found["B-0"])[0]["y"][0] == 6
     assert found["B-0"]["layout"]["yaxis"]["ticksuffix"] == "\u00a0GB"
     assert found["s-0"]["layout"]["yaxis"]["ticksuffix"] == "\u00a0d"
 
 
 def test_many_metrics_of_one_unit_are_spread_over_charts_of_six_lines():
     found = drawn(every(10, 3, metrics={f"m{index:02}": 1.0 for index in range(14)}), units={})
-    assert [len(figure["data"]) for key, figure in found.items() if key != "status"] == [6, 6, 2]
+    assert [len(lines(figure)) for key, figure in found.items() if key != "status"] == [6, 6, 2]
 
 
 def test_results_without_metrics_show_how_long_they_took():
     found = drawn(every(10, 3, duration_s=0.75))
-    assert found["duration"]["data"][0]["y"][:3] == [750, 750, 750]
+    assert lines(found["duration"])[0]["y"][:3] == [750, 750, 750]
 
 
 def test_what_a_plugin_calls_its_metrics_is_never_read_as_markup():
     found = drawn(every(10, 3, metrics={"<b>&%{x}": 1.0}), units={"<b>&%{x}": "<i>%{y}"})
     [figure] = [figure for key, figure in found.items() if key != "status"]
-    assert figure["data"][0]["name"] == "&lt;b&gt;&amp;%{x}"
-    assert "<i>" not in figure["data"][0]["hovertemplate"]
-    assert "%{y}" not in figure["data"][0]["hovertemplate"]
+    [line] = lines(figure)
+    assert line["name"] == "&lt;b&gt;&amp;%{x}"
+    assert "<i>" not in line["hovertemplate"]
+    assert "%{y}" not in line["hovertemplate"]
 
 
 def test_the_status_band_is_as_tall_as_the_status_is_bad_and_marks_what_was_not_measured():
@@ -168,15 +295,16 @@ def test_the_status_band_is_as_tall_as_the_status_is_bad_and_marks_what_was_not_
         "critical": {1.0},
         "not measured": {1.0},
     }
-    assert sum(len(trace["x"]) for trace in bars.values()) == 144
-    assert len(bars["not measured"]["x"]) == pytest.approx(72, abs=2)  # the half hour that nobody measured
+    assert sum(len(trace["x"]) for trace in bars.values()) == pytest.approx(361, abs=1)  # of 10 s each
+    assert len(bars["not measured"]["x"]) == pytest.approx(180, abs=2)  # the half hour that nobody measured
 
 
 def test_the_little_that_was_measured_just_after_a_start_stands_before_the_hatch():
     found = drawn(every(10, 12, start_at=NOW - timedelta(minutes=2)), period=preset("24h", NOW))["status"]
     bars = {trace["name"]: trace for trace in found["data"]}
-    assert (len(bars["not measured"]["x"]), bars["ok"]["y"]) == (144, [0.35])
-    assert bars["ok"]["x"] == bars["not measured"]["x"][-1:]
+    assert len(bars["not measured"]["x"]) == 24 * 12
+    assert set(bars["ok"]["y"]) == {0.35}
+    assert bars["ok"]["x"][-1] > bars["not measured"]["x"][-1]
 
 
 def test_unknown_time_is_never_drawn_as_ok():
@@ -186,7 +314,7 @@ def test_unknown_time_is_never_drawn_as_ok():
 
 def test_times_are_those_of_the_zone_and_the_range_is_the_whole_period():
     prague = ZoneInfo("Europe/Prague")
-    [line] = drawn(every(10, 3, metrics={"response_time": 0.1}), zone=prague)["response"]["data"]
+    [line] = lines(drawn(every(10, 3, metrics={"response_time": 0.1}), zone=prague)["response"])
     assert datetime.fromtimestamp(line["x"][0] / 1000, UTC).replace(tzinfo=None) == HOUR_AGO.astimezone(prague).replace(
         tzinfo=None
     )
@@ -194,14 +322,29 @@ def test_times_are_those_of_the_zone_and_the_range_is_the_whole_period():
     assert axis["range"][1] - axis["range"][0] == 3600 * 1000
 
 
-def test_a_night_with_a_clock_change_stays_in_order():
+@pytest.mark.parametrize("every_s", [10, 60])  # slots, results
+def test_a_night_with_a_clock_change_stays_in_order(every_s):
     prague, change_at = ZoneInfo("Europe/Prague"), datetime(2026, 10, 25, 1, tzinfo=UTC)
-    period = Period(name="custom", start_at=change_at - timedelta(hours=2), end_at=change_at + timedelta(hours=2))
-    rows = every(60, 240, period.start_at, metrics={"response_time": 0.1}, covers_s=100.0)
-    [line] = drawn(rows, period=period, zone=prague)["response"]["data"]
-    times = [at for at in line["x"] if at is not None]
-    assert times == sorted(times)
-    assert len(set(times)) == len(times)
+    period = Period(name="custom", start_at=change_at - timedelta(hours=6), end_at=change_at + timedelta(hours=6))
+    rows = every(every_s, 43200 // every_s, period.start_at, metrics={"response_time": 0.1}, covers_s=100.0)
+    for line in lines(drawn(rows, period=period, zone=prague, every_s=every_s)["response"]):
+        if line["meta"]["role"] != "band":
+            times = [at for at in line["x"] if at is not None]
+            assert times == sorted(times)
+            assert len(set(times)) == len(times)
+
+
+def test_days_of_a_zone_begin_at_its_midnights_in_summer_and_in_winter():
+    prague = ZoneInfo("Europe/Prague")
+    period = Period(name="custom", start_at=NOW - timedelta(days=600), end_at=NOW)
+    rows = every(86400, 599, period.start_at, metrics={"response_time": 0.1, "dns": 0.1}, covers_s=100_000.0)
+    figure = drawn(rows, period=period, zone=prague, every_s=86400)["status"]
+    starts = {
+        datetime.fromtimestamp((at - width / 2) / 1000, UTC).strftime("%H:%M")
+        for each in figure["data"]
+        for at, width in zip(each["x"], each["width"], strict=True)
+    }
+    assert starts == {"00:00"}
 
 
 def test_a_viewer_keeps_the_zoom_as_long_as_the_range_is_the_same():

@@ -8,11 +8,12 @@ from datetime import timedelta
 from time import perf_counter
 
 import pytest
-from fakes import NOW, FakeClock, FakeProbe, FakeServices, make_check, make_result
+from fakes import NOW, FakeClock, FakeProbe, FakeServices, as_columns, make_check, make_result
 
 from checks.base import Detail, Status, Threshold, Thresholds
 from dashboard import create_app
-from dashboard.model import MASK, BrokenCheck, Incident
+from dashboard.model import MASK, BrokenCheck, Incident, Retention
+from dashboard.rollup import fold
 from dashboard.web import check as check_page
 from dashboard.web.configuration import Test
 
@@ -186,11 +187,79 @@ def test_the_run_button_says_how_far_the_run_is(phase, word):
     assert 'name="id" value="api"' in button
 
 
-def test_uptime_stands_with_its_coverage_for_the_day_and_for_the_range_shown():
-    day = text_of(part(page_of(in_trouble()), "uptime"))
-    assert "89.47 % 24 h, 0.65 % measured" in day
+def test_uptime_stands_with_its_coverage_and_downtime_for_a_day_a_week_a_month_and_a_quarter():
+    uptime = text_of(part(page_of(in_trouble()), "uptime"))
+    assert "24 h 89.47 % 0.65 % measured down 1 m 7 d 89.47 % 0.09 % measured down 1 m 30 d 89.47 %" in uptime
+    assert "90 d 89.47 %" in uptime
+    assert "last 24 hours 23 Nov 14:30:00 30 m a cell now" in uptime
+
+
+def test_the_bar_of_a_range_that_no_figure_tells_has_its_uptime_beside_it():
     hour = text_of(part(page_of(in_trouble(), "/checks/api?range=1h"), "uptime"))
-    assert re.search(r"89\.47 % 1 h, 15\.\d\d % measured.*24 h", hour)
+    assert re.search(r"last hour: 89\.47 % up, 15\.\d\d % measured 13:25:00 1 m a cell now", hour)
+
+
+def test_every_figure_leads_to_its_range_and_the_one_shown_is_marked():
+    page = page_of(in_trouble(), "/checks/api?range=30d&log=failures")
+    assert 'href="/checks/api?range=7d&amp;log=failures">7 d</a>' in page
+    assert re.search(r'<li class="is-shown"><a class="range-name" href="[^"]*range=30d', page)
+
+
+def with_maintenance(services: FakeServices, start_at, end_at) -> FakeServices:
+    """The same history with a window of maintenance in it."""
+    rows = as_columns(services.history.rows)
+    windows = [(start_at.timestamp(), end_at.timestamp())]
+    services.history.rollups = lambda _, edges_s, *, now_s=None, metrics=None: fold(
+        rows, edges_s, now_s=now_s, wanted=metrics, windows=windows
+    )
+    return services
+
+
+def test_maintenance_is_told_apart_from_up_and_down_and_has_its_own_colour():
+    services = with_maintenance(in_trouble(), NOW - timedelta(minutes=5), NOW - timedelta(minutes=3))
+    uptime = part(page_of(services, "/checks/api?range=1h"), "uptime")
+    assert "down 1 m, 2 m of maintenance" in text_of(uptime)
+    assert '<path class="k-maintenance" d="M' in uptime
+    status = client_of(services).get("/checks/api/charts.json?range=1h").json["status"]["data"]
+    assert "maintenance" in [trace["name"] for trace in status]
+
+
+@pytest.mark.parametrize(
+    ("query", "cell"),
+    [("range=7d", "2 h"), ("range=30d", "8 h"), ("range=90d", "1 d"), ("range=1y", "7 d"), ("from=2016-11-24", "42 d")],
+)
+def test_a_long_range_has_few_cells(query, cell):
+    assert f"{cell} a cell" in text_of(part(page_of(in_trouble(), f"/checks/api?{query}"), "uptime"))
+
+
+@pytest.mark.parametrize(
+    ("query", "point"),
+    [
+        ("range=1h", "each result"),
+        ("range=24h", "5 m a point"),
+        ("range=7d", "15 m a point"),
+        ("range=30d", "1 h a point"),
+        ("range=90d", "3 h a point"),
+        ("range=1y", "12 h a point"),
+        ("from=2023-01-01", "7 d a point"),
+    ],
+)
+def test_the_charts_say_what_a_point_stands_for(query, point):
+    assert point in text_of(part(page_of(in_trouble(), f"/checks/api?{query}"), "charts"))
+
+
+def test_what_is_kept_only_as_hours_or_days_is_not_drawn_finer():
+    services = in_trouble()
+    hour = "from=2026-08-01T10:00&to=2026-08-01T20:00"
+    assert "1 h a point" in text_of(part(page_of(services, f"/checks/api?{hour}"), "charts"))
+    services.settings = replace(services.settings, retention=Retention(raw_s=60, five_minutes_s=120, hours_s=300))
+    assert "1 d a point" in text_of(part(page_of(services, "/checks/api?range=1h"), "charts"))
+
+
+def test_the_numbers_of_the_range_stand_in_a_table():
+    table = re.search(r'<details class="numbers">.*?</details>', page_of(in_trouble()), re.DOTALL)[0]
+    assert "Metric Results Lowest Median p95 p99 Highest" in text_of(table)
+    assert re.search(r"response time 58 143 ms 14\d ms 5\.01 s 5\.01 s 5\.01 s", text_of(table))
 
 
 def test_the_range_is_in_the_url_of_everything_that_keeps_it():
@@ -244,12 +313,20 @@ def test_a_day_of_a_10_s_check_is_answered_well_below_100_ms():
         for index in range(8640, 0, -1)
     ]
     services = FakeServices([make_check()], rows)
-    columns = services.history.series("api", NOW - timedelta(days=2), NOW)
-    services.history.series = lambda *_: columns  # the store's part is measured where the store is
+    kept: dict[object, object] = {}
+    read = services.history.rollups
+
+    def rollups(check_id, edges_s, **more):
+        if edges_s not in kept:
+            kept[edges_s] = read(check_id, edges_s, **more)
+        return kept[edges_s]
+
+    services.history.rollups = rollups  # the store's part is measured where the store is
     client = client_of(services)
     client.get("/checks/api/charts.json")
     took_s = []
     for _ in range(5):
+        services.board.put(services.board.check("api"))
         began_s = perf_counter()
         assert client.get("/checks/api/charts.json").status_code == 200
         took_s.append(perf_counter() - began_s)
@@ -274,7 +351,33 @@ def test_an_older_page_of_the_log_and_a_fixed_range_stay_as_they_are():
     older = client.get("/live/check/api?before=20").text
     assert 'id="log"' not in older
     fixed = client.get("/live/check/api?from=2026-11-24T14:00&to=2026-11-24T14:20").text
-    assert 'id="uptime"' not in fixed
+    assert "14:00:00</span><span>1 m a cell</span><span>14:20:00" in fixed.replace("\u00a0", " ")
+
+
+def test_a_long_range_is_read_once_a_minute_however_many_look_and_however_much_is_recorded():
+    services = in_trouble()
+    reads = []
+    read = services.history.rollups
+    services.history.rollups = lambda *args, **more: reads.append(args) or read(*args, **more)
+    clock = FakeClock()
+    client = create_app(services.settings, services, configuration=Test, clock=clock).test_client()
+    tags = set()
+    for _ in range(5):
+        services.board.put(services.board.check("api"))
+        clock.advance(10)
+        tags.add(client.get("/checks/api/charts.json?range=90d").headers["ETag"])
+    assert (len(reads), len(tags)) == (1, 1)
+    again = client.get("/checks/api/charts.json?range=90d", headers={"If-None-Match": tags.pop()})
+    assert again.status_code == 304
+    clock.advance(20)
+    client.get("/checks/api/charts.json?range=90d")
+    assert len(reads) == 2
+
+
+def test_the_browser_is_told_how_often_to_look_at_the_charts():
+    assert 'data-live="10"' in page_of(in_trouble())
+    assert 'data-live="60"' in page_of(in_trouble(), "/checks/api?range=7d")
+    assert "data-live" not in page_of(in_trouble(), "/checks/api?from=2026-11-24T14:00")
 
 
 def test_trouble_of_our_own_reaches_the_page_without_a_new_result():
@@ -337,7 +440,7 @@ def test_a_range_without_results_differs_from_a_check_without_any():
     page = page_of(in_trouble(), "/checks/api?from=2026-11-20T10:00&to=2026-11-20T11:00")
     charts = text_of(part(page, "charts"))
     assert "No data in this range. The newest result is from 2026-11-24 14:25:08 +01:00." in charts
-    assert "– 1 h 00 m, 0 % measured" in text_of(part(page, "uptime"))
+    assert "1 h 00 m: not measured" in text_of(part(page, "uptime"))
     failures = text_of(part(page_of(FakeServices([make_check()], [make_result()]), "/checks/api?log=failures"), "log"))
     assert "No failures." in failures
 
@@ -352,7 +455,7 @@ def test_a_check_that_left_the_configuration_keeps_its_page_as_long_as_its_histo
     services = FakeServices([make_check("other")], [make_result("api", NOW - timedelta(minutes=5))])
     page = page_of(services)
     assert "no longer configured" in text_of(part(page, "head"))
-    assert "24 h, " in text_of(part(page, "uptime"))
+    assert "24 h 100 % 0.02 % measured never down" in text_of(part(page, "uptime"))
     assert run_ids(page) == [1]
     assert client_of(services).get("/checks/api/charts.json").json.keys() == {"status", "duration"}
 

@@ -7,7 +7,7 @@ import io
 import json
 import re
 import shlex
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +16,10 @@ from flask.testing import FlaskClient
 
 from checks.base import Status
 from dashboard import create_app
+from dashboard.engine import export_rollups
 from dashboard.engine.export import COLUMNS
+from dashboard.model import Uptime
+from dashboard.web import words
 from dashboard.web.configuration import Test
 
 BROWSER = {"Accept": "text/html"}
@@ -112,7 +115,7 @@ def test_a_bad_parameter_is_named_before_anything_is_sent(client: FlaskClient, q
 def test_the_page_works_as_a_plain_form(client: FlaskClient) -> None:
     page = client.get("/exports?q=tag:web&from=-24h&status=ok&columns=at&columns=status&format=json").text
     assert "<!doctype html>" in page
-    assert '<form class="form" id="export" action="/export" method="get"' in page
+    assert '<form class="form" id="export" action="/exports/download" method="get"' in page
     assert 'name="q" value="tag:web"' in page
     assert 'name="from" value="-24h"' in page
     assert re.search(r'value="ok" checked', page)
@@ -197,3 +200,79 @@ def test_a_machine_reads_ndjson_line_by_line(client: FlaskClient) -> None:
     ]
     assert [line["metrics"] for line in lines] == [{"response_time": 0.2}, {"response_time": 0.1}]
     assert {line["check_id"] for line in lines} == {"db"}
+
+
+def test_rollups_are_a_file_to_save_and_named_after_their_step(client: FlaskClient) -> None:
+    answer = client.get("/export?dataset=rollups&step=1h&from=-24h&format=ndjson")
+    assert answer.headers["Content-Disposition"] == (
+        'attachment; filename="watchroom_rollups-1h_2026-11-23T142508_2026-11-24T142508_Europe-Prague.ndjson"'
+    )
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert len(lines) == 25 * 3
+    assert lines[0]["start"] == "2026-11-23T14:25:08+01:00"
+    assert sum(line["runs"] for line in lines) == 61
+
+
+def test_rollups_have_the_numbers_of_the_check_page(client: FlaskClient) -> None:
+    bounds = "from=2026-11-24T13:40&to=2026-11-24T14:24:10"
+    page = client.get(f"/checks/db?{bounds}").text
+    address = f"/export?dataset=rollups&step=1mo&check=db&format=ndjson&{bounds}"
+    row = json.loads(client.get(address).text)
+    up = Uptime(
+        start_at=datetime.fromisoformat(row["start"]),
+        end_at=datetime.fromisoformat(row["end"]),
+        **{name: row[name] for name in ("ok_s", "warning_s", "critical_s", "unmeasured_s", "maintenance_s")},
+    )
+    assert (row["uptime_ratio"], row["coverage_ratio"]) == (up.ratio, up.coverage_ratio)
+    assert 0 < row["uptime_ratio"] < 1
+    assert f"<b>{words.coverage(up)}</b>" in page
+    metric = row["metrics"]["response_time"]
+    told = [metric[name] for name in ("low", "p50", "p95", "p99", "high")]
+    cells = "".join(f'<td class="num">{words.measure(value, "s")}</td>' for value in told)
+    assert f'<td class="num">{metric["count"]}</td>{cells}' in page
+
+
+def test_rollups_of_the_last_day_have_the_uptime_of_the_overview(services: FakeServices, client: FlaskClient) -> None:
+    for check_id in ("shop", "db"):
+        up = services.board.check(check_id).uptime
+        assert up is not None
+        [line] = client.get(
+            f"/export?dataset=rollups&step=1mo&check={check_id}&format=ndjson&from=-24h"
+        ).text.splitlines()
+        row = json.loads(line)
+        assert (row["uptime_ratio"], row["coverage_ratio"]) == (up.ratio, up.coverage_ratio)
+
+
+def test_the_form_of_rollups_offers_steps_and_their_columns(client: FlaskClient) -> None:
+    page = client.get("/exports?dataset=rollups&step=1h&check=db").text
+    assert re.findall(r'name="(?:dataset|step)" value="(\w+)" checked', page) == ["rollups", "1h"]
+    assert re.findall(r'name="columns" value="(\w+)" checked', page) == list(export_rollups.COLUMNS)
+    assert 'name="status"' not in page
+    assert "export?dataset=rollups&amp;step=1h&amp;check=db" in page
+    assert 'name="step"' not in client.get("/exports").text
+
+
+def test_what_is_left_over_from_the_other_dataset_is_no_fault(client: FlaskClient) -> None:
+    left_over = "status=critical&step=1h&" + "&".join(f"columns={name}" for name in ("check_id", "at", "metrics"))
+    page = client.get(f"/exports?dataset=rollups&{left_over}")
+    assert (page.status_code, page.text.count("checked")) == (200, 3 + len(export_rollups.COLUMNS))
+    answer = client.get(f"/exports/download?dataset=rollups&{left_over}&from=&range=")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/export?dataset=rollups&step=1h")
+    answer = client.get(f"/exports/download?dataset=results&{left_over}")
+    assert answer.headers["Location"] == (
+        "/export?dataset=results&status=critical&columns=check_id&columns=at&columns=metrics"
+    )
+    assert client.get(f"/export?dataset=rollups&{left_over}").status_code == 400
+    assert client.get("/export?step=1h").json["error"].startswith("step: ")  # type: ignore[index]
+
+
+def test_a_misspelt_dataset_or_column_is_said_in_the_form(client: FlaskClient) -> None:
+    assert "dataset: must be results or rollups" in client.get("/exports?dataset=rolups").text
+    assert "columns: must be of check_id, start" in client.get("/exports?dataset=rollups&columns=uptime").text
+
+
+def test_the_preview_of_rollups_shows_numbers_and_leaves_empty_what_nobody_knows(client: FlaskClient) -> None:
+    text = client.get("/exports/preview?dataset=rollups&check=db&from=-2d&step=1w").text
+    assert '<th scope="col" class="num">uptime_ratio</th>' in text
+    text = client.get("/exports/preview?dataset=rollups&check=db&from=-2d&to=-1d&columns=uptime_ratio").text
+    assert '<td class="num"></td>' in text

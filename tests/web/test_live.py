@@ -290,3 +290,62 @@ def test_too_many_streams_are_refused_and_each_end_frees_a_place():
     first.close()
     services.board.wake()
     assert client.get("/live/events").status_code == 200
+
+
+def test_bars_of_90_days_stay_with_every_live_update():
+    services = board_of()
+    client = client_of(services)
+    tag = tag_on(client.get("/?bars=90d"))
+    headers = {"HX-Request": "true", "HX-PTag": tag}
+    assert client.get("/live/overview?q=&bars=90d", headers=headers).status_code == 304
+    turn(services, "c4")
+    changed = client.get("/live/overview?q=&bars=90d", headers=headers)
+    assert partials(changed) == ["counts", "group title", "c-c4"]
+    assert "last 90 days" in changed.get_data(as_text=True)
+    assert "bars=90d" in changed.get_data(as_text=True)
+    filtered = client.get("/live/overview?q=tag:even&bars=90d", headers=headers)
+    assert filtered.headers["HX-Replace-Url"] == "/?q=tag:even&bars=90d"
+    assert "bars-switch" in partials(filtered)
+
+
+def test_bars_of_90_days_that_take_long_to_read_come_look_by_look():
+    services, clock = board_of(), FakeClock()
+    client = create_app(services.settings, services, configuration=Test, clock=clock).test_client()
+    read = services.history.rollups
+
+    def slowly(*args, **more):
+        clock.elapsed_s += 0.05
+        return read(*args, **more)
+
+    services.history.rollups = slowly
+    page = client.get("/?bars=90d")
+    assert "reading 90 days" in page.get_data(as_text=True)
+    counts, tag = [page.get_data(as_text=True).count("measured</span>")], tag_on(page)
+    for _ in range(9):
+        answer = client.get("/live/overview?q=&bars=90d", headers={"HX-Request": "true", "HX-PTag": tag})
+        if answer.status_code == 304:
+            break
+        assert {"problems", "groups"} <= set(partials(answer))
+        counts.append(answer.get_data(as_text=True).count("measured</span>"))
+        tag = answer.headers["HX-PTag"]
+    assert counts == [9, 18, 27, 30]
+    assert "reading 90 days" not in answer.get_data(as_text=True)
+    assert answer.status_code == 304
+
+
+def test_other_bars_than_the_viewer_has_bring_the_whole_grid():
+    client = client_of(board_of())
+    tag = tag_on(client.get("/"))
+    answer = client.get("/live/overview?q=&bars=90d", headers={"HX-Request": "true", "HX-PTag": tag})
+    assert "groups" in partials(answer)
+
+
+def test_a_run_asked_for_beside_bars_of_90_days_answers_with_such_rows():
+    services = board_of()
+    client = client_of(services)
+    client.get("/")
+    with client.session_transaction() as session:
+        token = session["csrf"]
+    headers = {"HX-Request": "true", "X-CSRF-Token": token, "HX-Current-URL": "http://localhost/?bars=90d"}
+    answer = client.post("/run", data={"id": "c4"}, headers=headers)
+    assert "last 90 days" in answer.get_data(as_text=True)

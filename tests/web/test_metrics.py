@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from math import nan
-
 import pytest
 
-from dashboard.web.metrics import Line, Panel, numbers, scale
+from dashboard.rollup import DURATION, MetricRollup
+from dashboard.web.metrics import Panel, numbers, panels, scale
+
+PANEL = Panel(key="x", title="X", unit="%", names=("used_percent", "free_percent"))
 
 
-def panel(unit: str, *values: float) -> Panel:
-    return Panel(key="x", title="X", unit=unit, lines=(Line(name="used_percent", values=values),))
-
-
-def test_the_numbers_are_those_of_measured_values():
-    [found] = numbers(panel("%", 9.0, nan, 1.0, *[3.0] * 17, 5.0))
-    assert (found.label, found.unit, found.count) == ("used percent", "%", 20)
-    assert (found.newest, found.lowest, found.median, found.p95, found.highest) == (5.0, 1.0, 3.0, 5.0, 9.0)
-
-
-def test_rows_before_the_range_do_not_count():
-    [found] = numbers(panel("%", 99.0, 1.0, 2.0), first=1)
-    assert (found.count, found.highest) == (2, 2.0)
+def test_the_numbers_are_those_of_the_range_with_percentiles_within_2_percent():
+    values = [float(value) for value in range(1, 1001)]
+    [found] = numbers(PANEL, {"used_percent": MetricRollup.of(values), "other": MetricRollup.of([1.0])})
+    assert (found.label, found.unit, found.count) == ("used percent", "%", 1000)
+    assert (found.lowest, found.highest) == (1.0, 1000.0)
+    assert (found.median, found.p95, found.p99) == pytest.approx((500, 950, 990), rel=0.02)
 
 
 def test_a_metric_without_a_value_in_the_range_has_no_numbers():
-    assert numbers(panel("%", 1.0, nan), first=1) == []
+    assert numbers(PANEL, {}) == []
+
+
+def titles(names, units=None, **more):
+    return [panel.title for panel in panels(names, units or {}, **more)]
+
+
+def test_how_long_runs_took_is_shown_only_where_no_result_had_a_metric():
+    assert titles([DURATION]) == ["Duration of a run"]
+    assert titles([DURATION, "response_time"]) == ["Response time"]
+    assert titles([]) == []
+
+
+def test_a_metric_that_a_plugin_calls_duration_is_one_like_any_other():
+    assert titles([DURATION, "load1"], {DURATION: "s", "load1": ""}) == ["Load1", "Duration"]
 
 
 @pytest.mark.parametrize(
@@ -45,5 +53,5 @@ def test_a_metric_without_a_value_in_the_range_has_no_numbers():
     ],
 )
 def test_a_chart_has_the_unit_in_which_its_largest_value_reads_best(unit, largest, shown):
-    found = scale(panel(unit, 0.0, -largest, nan))
+    found = scale(unit, largest)
     assert (found.divisor, found.unit) == shown

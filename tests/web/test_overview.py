@@ -15,8 +15,9 @@ from checks.base import Status
 from dashboard import create_app
 from dashboard.engine.filters import parse
 from dashboard.model import BrokenCheck, Server, Slot
+from dashboard.web import skyline
 from dashboard.web.configuration import Test
-from dashboard.web.fragments import Fragment, age, bar, slot_status, spark
+from dashboard.web.fragments import QUARTER_PITCH, Fragment, age, bar, spark
 from dashboard.web.overview import Pictures, paint
 
 
@@ -223,6 +224,66 @@ def test_rows_are_rendered_once_per_version():
     assert rendered == ["c1"]
 
 
+def with_a_bad_day(days_ago: int = 40) -> FakeServices:
+    """A check that was critical for an hour some weeks ago, and ok whenever else it was measured."""
+    hours = [make_result("c0", NOW - timedelta(hours=hour), covers_s=4000) for hour in range(80 * 24, 0, -1)]
+    hours[-days_ago * 24] = replace(hours[-days_ago * 24], status=Status.CRITICAL)
+    return FakeServices([make_check("c0", group="Shop")], hours)
+
+
+def test_the_bars_show_a_day_or_90_days_as_the_address_says():
+    services = with_a_bad_day()
+    day, quarter = page_of(services), page_of(services, "/?bars=90d")
+    assert 'aria-label="last 24 h: 100 % up' in day.replace("\u00a0", " ")
+    assert 'viewBox="0 0 191 20"' in day
+    shown = row(quarter, "c-c0").replace("\u00a0", " ")
+    assert 'aria-label="last 90 days: 99.94 % up, ' in shown
+    assert 'viewBox="0 0 269 20"' in shown
+    assert re.search(r">99\.94 % <span class=\"sub\">\d\d\.\d\d % measured</span>", shown)
+    assert "s-critical" in shown
+    assert "s-critical" not in row(day, "c-c0")
+    assert 'class="spark"' not in shown
+
+
+def test_the_switch_between_bars_keeps_the_filter_and_links_keep_the_bars():
+    page = page_of(with_a_bad_day(), "/?q=st:ok&bars=90d")
+    switch = re.search(r'<span class="seg" id="bars-switch".*?</span>', page)[0]
+    assert '<a href="/?q=st:ok">24 h</a>' in switch
+    assert '<a href="/?q=st:ok&amp;bars=90d" aria-current="true">90 d</a>' in switch
+    assert 'href="/?q=st:critical&amp;bars=90d"' in page
+    assert '<input type="hidden" id="bars" name="bars" value="90d">' in page
+    assert 'id="bars"' not in page_of(with_a_bad_day())
+
+
+def test_bars_that_there_are_not_are_refused_by_name():
+    answer = client_of(with_a_bad_day()).get("/?bars=9y")
+    assert answer.status_code == 400
+    assert "bars: must be 24h or 90d" in answer.get_data(as_text=True)
+
+
+def test_the_uptime_of_a_group_is_of_the_same_range_as_its_bars():
+    services = with_a_bad_day()
+    services.board.put(view_of(make_check("c1", group="Other"), [make_result("c1")]))
+    title = re.search(r'<summary id="[^"]+-title".*?Shop.*?</summary>', page_of(services, "/?bars=90d"), re.DOTALL)[0]
+    assert "99.94" in title
+
+
+def test_rows_with_bars_of_90_days_are_rendered_once_per_version_too():
+    services = with_a_bad_day()
+    client = client_of(services)
+    rendered = []
+    template = client.application.jinja_env.get_template("partials/row.html")
+    original = template.root_render_func
+    template.root_render_func = lambda context: rendered.append(context["view"].check.id) or original(context)
+    for _ in range(3):
+        client.get("/?bars=90d")
+    client.get("/")
+    assert rendered == ["c0", "c0"]  # once with each kind of bar
+    services.board.put(services.board.views["c0"])
+    client.get("/?bars=90d")
+    assert len(rendered) == 3
+
+
 def test_ages_are_filled_in_at_each_look():
     fragment = Fragment.of(str(age(NOW, "ago")) + "<b>" + str(age(NOW - timedelta(hours=1))) + "</b>")
     text = fragment.at(NOW + timedelta(seconds=5)).replace("\u00a0", " ")
@@ -237,21 +298,38 @@ def slot(**seconds) -> Slot:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "status"),
+    ("seconds", "kind"),
     [
-        ({"ok_s": 1800}, Status.OK),
-        ({"ok_s": 900}, Status.OK),
-        ({"ok_s": 899}, None),
-        ({"ok_s": 900, "unknown_s": 900}, Status.OK),
-        ({"unknown_s": 1800}, None),
-        ({}, None),
-        ({"ok_s": 1799, "warning_s": 1}, Status.WARNING),
-        ({"ok_s": 1798, "warning_s": 1, "critical_s": 1}, Status.CRITICAL),
-        ({"critical_s": 1}, Status.CRITICAL),
+        ({"ok_s": 1800}, "ok"),
+        ({"ok_s": 900}, "ok"),
+        ({"ok_s": 899}, "gap"),
+        ({"ok_s": 900, "unknown_s": 900}, "ok"),
+        ({"unknown_s": 1800}, "gap"),
+        ({}, "gap"),
+        ({"ok_s": 1799, "warning_s": 1}, "warning"),
+        ({"ok_s": 1798, "warning_s": 1, "critical_s": 1}, "critical"),
+        ({"critical_s": 1}, "critical"),
+        ({"maintenance_s": 1800}, "maintenance"),
+        ({"ok_s": 1200, "maintenance_s": 600}, "maintenance"),
+        ({"ok_s": 400, "maintenance_s": 499}, "gap"),
+        ({"warning_s": 1, "maintenance_s": 1799}, "warning"),
     ],
 )
-def test_a_slot_shows_its_worst_and_is_never_green_for_a_gap(seconds, status):
-    assert slot_status(slot(**seconds)) is status
+def test_a_slot_shows_its_worst_and_is_never_green_for_a_gap(seconds, kind):
+    assert skyline.kind(slot(**seconds)) == kind
+
+
+@pytest.mark.parametrize(
+    ("seconds", "foot"),
+    [
+        ({"ok_s": 17}, "ok"),
+        ({"maintenance_s": 17}, "maintenance"),
+        ({}, ""),
+        ({"unknown_s": 9}, ""),
+    ],
+)
+def test_the_little_that_was_measured_of_a_gap_stands_at_its_foot(seconds, foot):
+    assert skyline.foot(slot(**seconds)) == foot
 
 
 def test_neighbours_of_one_status_are_one_stroke_and_gaps_one_block():
@@ -262,6 +340,18 @@ def test_neighbours_of_one_status_are_one_stroke_and_gaps_one_block():
         '<path class="s-critical" d="M16 10h3"/>'
     )
     assert bar([]) == ""
+
+
+def test_maintenance_is_a_low_stroke_of_its_own():
+    assert bar([slot(ok_s=1800), slot(maintenance_s=1800)]) == (
+        '<path class="s-ok" d="M0 16.5h3"/><path class="s-maintenance" d="M4 16.5h3"/>'
+    )
+
+
+def test_cells_of_days_stand_closer():
+    assert bar([slot(ok_s=1800), slot(ok_s=1800), slot()], pitch=QUARTER_PITCH) == (
+        '<path fill="url(#hatch)" d="M6 0h2v20h-2z"/><path class="s-ok" d="M0 16.5h5"/>'
+    )
 
 
 def test_a_slot_of_which_little_was_measured_stays_hatched_over_a_foot_of_ok():

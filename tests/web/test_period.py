@@ -14,9 +14,9 @@ from dashboard.web.period import parse, preset
 PRAGUE = ZoneInfo("Europe/Prague")
 
 
-def asked(every_s: float = 10.0, **params: str):
+def asked(**params: str):
     params = {name.rstrip("_"): value for name, value in params.items()}
-    return parse(params, now=NOW, zone=PRAGUE, every_s=every_s)
+    return parse(params, now=NOW, zone=PRAGUE)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_an_end_that_lies_ahead_or_is_missing_is_now():
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"range": "9y"}, "range: must be 1h or 24h, got '9y'"),
+        ({"range": "9y"}, "range: must be 1h, 24h, 7d, 30d, 90d or 1y, got '9y'"),
         ({"from_": "yesterday"}, "from: 'yesterday' is not a time; write ISO 8601"),
         ({"from_": "2026-11-24T09:00", "to": "noon"}, "to: 'noon' is not a time"),
         ({"from_": "0001-01-01T00:00"}, "from: '0001-01-01T00:00' is not a time"),
@@ -74,14 +74,31 @@ def test_nonsense_is_named_with_the_way_out(params, words):
     assert str(refusal.value).startswith(words)
 
 
-def test_a_range_with_more_results_than_can_be_drawn_is_refused_and_says_how_much_may_be():
-    assert asked(every_s=10.0, from_="2026-10-25T14:30").length_s > 29 * 86400
-    with pytest.raises(BadRequest) as refusal:
-        asked(every_s=1.0, from_="2026-10-25T14:30")
-    assert "every 1 s; choose at most 3 d 11 h, or export it" in str(refusal.value).replace("\u00a0", " ")
+@pytest.mark.parametrize(
+    ("name", "start", "slots"),
+    [
+        ("7d", "2026-11-17T15:00:00+01:00", 7 * 24),
+        ("30d", "2026-10-25T15:00:00+01:00", 30 * 24),
+        ("90d", "2026-08-27T00:00:00+02:00", 90),
+        ("1y", "2025-11-25T00:00:00+01:00", 365),
+    ],
+)
+def test_a_long_preset_counts_the_hour_or_day_that_still_runs_as_its_last(name, start, slots):
+    period = preset(name, NOW, PRAGUE)
+    assert period.start_at == datetime.fromisoformat(start)
+    assert period.is_live
+    assert period.is_long
+    one_s = 3600 if name in ("7d", "30d") else 86400
+    assert slots - 1 < period.length_s / one_s < slots + 1 / 24 + 0.01  # one day of a quarter may have 25 hours
 
 
-@pytest.mark.parametrize("params", [{}, {"range": "1h"}, {"from": "2026-11-24T09:00:05", "to": "2026-11-24T10:30"}])
+def test_a_range_of_years_is_drawn_like_any_other():
+    assert asked(from_="2019-01-01T00:00").length_s > 7 * 365 * 86400
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"range": "1h"}, {"range": "1y"}, {"from": "2026-11-24T09:00:05", "to": "2026-11-24T10:30"}]
+)
 def test_the_url_of_a_period_gives_it_again(params):
     period = parse(params, now=NOW, zone=PRAGUE)
     assert parse(period.query(PRAGUE), now=NOW, zone=PRAGUE) == period
