@@ -1,5 +1,5 @@
-# run, test, lint, bench: each works on a fresh machine (Linux, Python >= 3.11, make) and is quick the second time.
-.PHONY: run test lint bench format clean
+# run, test, lint, bench, faults: each works on a fresh machine (Linux, Python >= 3.11, make) and is quick the second time.
+.PHONY: run test lint bench faults format clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -31,6 +31,9 @@ format: $(VENV)/dev-ready
 
 bench: $(VENV)/dev-ready
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+faults: $(VENV)/dev-ready
+	@$(BIN)/python tests/faults/run.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
