@@ -132,11 +132,17 @@ def sliced(rows: ResultColumns, start: int, end: int) -> ResultColumns:
         triggers=rows.triggers[start:end],
         by=rows.by[start:end],
         workers=rows.workers[start:end],
-        metrics=MetricRows(
-            {name: rows.metric(name)[start:end] for name in rows.metric_names()}, max(0, min(end, len(rows)) - start)
-        ),
+        metrics=_sliced_metrics(rows, start, end),
         details={row - start: detail for row, detail in rows.details.items() if start <= row < end},
     )
+
+
+def _sliced_metrics(rows: ResultColumns, start: int, end: int) -> MetricRows:
+    metrics = rows.metrics
+    length = len(range(*slice(start, end).indices(len(rows))))
+    if isinstance(metrics, MetricRows):
+        return MetricRows({name: column[start:end] for name, column in metrics.columns.items()}, length)
+    return MetricRows({name: rows.metric(name)[start:end] for name in rows.metric_names()}, length)
 
 
 def picked(rows: ResultColumns, which: Sequence[int]) -> ResultColumns:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +53,8 @@ def take(
         oldest_at=_at(part.summary.start_s for part in timeline.journals if part.summary.rows),
         newest_at=_at((part.summary.end_s for part in timeline.journals if part.summary.rows), newest=True),
     )
-    folded = [_of_rollups(label, list(rollups.files.values()), keeping) for label in _NAMES]
+    newest_s = inf if timeline.newest_s is None else timeline.newest_s
+    folded = [_of_rollups(label, list(rollups.files.values()), keeping, newest_s) for label in _NAMES]
     others = [_of_folder("documents", directory), _of_folder("quarantine", directory), _of_reserve(directory)]
     span_s = _span_s(timeline)
     rows_per_day = timeline.rows / span_s * DAY_S if span_s >= DAY_S else 0.0
@@ -105,7 +106,7 @@ def _span_s(timeline: Timeline) -> float:
     return max(part.summary.end_s for part in parts) - min(part.summary.start_s for part in parts)
 
 
-def _of_rollups(label: str, files: list[RollupFile], keeping: Keeping) -> StoredClass:
+def _of_rollups(label: str, files: list[RollupFile], keeping: Keeping, newest_s: float) -> StoredClass:
     mine = [file for file in files if file.name.label == label]
     return StoredClass(
         name=_NAMES[label],
@@ -113,7 +114,7 @@ def _of_rollups(label: str, files: list[RollupFile], keeping: Keeping) -> Stored
         rows=sum(file.buckets for file in mine),
         size_bytes=sum(file.size_bytes for file in mine),
         oldest_at=_at(file.name.start_s for file in mine),
-        newest_at=_at((file.name.end_s for file in mine), newest=True),
+        newest_at=_at((min(file.name.end_s, newest_s) for file in mine), newest=True),
         keep_s=keeping.of(label, 0),
     )
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from dashboard.clock import SystemClock
 from dashboard.runtime import tune_memory
 from dashboard.storage.records import Row, row_of_result
 from dashboard.storage.store import TinyStore
+from dashboard.storage.workshop import HelperProcess
 
 HERE = Path(__file__).parent
 ROWS = 10_000_000
@@ -47,6 +48,7 @@ def measure(rows: int = ROWS) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         yield from bench_import.measure(rows, directory / "history")
+        settle(directory / "history")
         yield from insert_figures(directory, rows // 10)
         yield stock_figure(directory)
         yield from read_figures(directory, rows)
@@ -62,6 +64,16 @@ def open_store(directory: Path) -> TinyStore:
     store = TinyStore(directory, SystemClock())
     store.open()
     return store
+
+
+def settle(directory: Path) -> None:
+    """Do with the store what a server does at its next turn: seal, merge the days that are over, roll up."""
+    note(f"keeping {directory.name} in order")
+    store = TinyStore(directory, SystemClock(), workshop=HelperProcess())
+    store.open()
+    took_s = seconds(lambda: store.maintain(datetime.now(UTC)))
+    note(f"{took_s:.1f} s, {store.health().unsealed_rows:,} results unsealed")
+    store.close()
 
 
 def filled(directory: Path, fleet: Fleet) -> TinyStore:

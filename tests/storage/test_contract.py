@@ -353,6 +353,18 @@ def test_a_forgotten_check_can_record_anew(store: Store, reopened: Callable[[], 
     assert sum(new.seconds) == pytest.approx(20, abs=1e-3)
 
 
+def test_what_was_forgotten_stays_so_when_the_next_result_comes_after_a_restart(
+    store: Store, reopened: Callable[[], Store]
+) -> None:
+    store.append(make_results(4))
+    store.forget("check-1")
+    [row_id] = reopened().append([make_result(40, check_id="check-1")])
+    for each in (reopened(), reopened()):
+        assert [result.id for result in each.last("check-1", 9)] == [row_id]
+        each.compact()
+    assert [result.id for result in reopened().last("check-1", 9)] == [row_id]
+
+
 def test_the_inventory_counts_what_there_is(store: Store, reopened: Callable[[], Store]) -> None:
     store.append(make_results(50))
     for each in (store, reopened()):

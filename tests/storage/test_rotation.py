@@ -86,8 +86,8 @@ def test_answers_are_the_same_from_everywhere_and_after_a_restart(
 
 
 def test_rows_of_closed_files_take_no_memory_once_they_are_sealed(store: TinyStore, clock: FakeClock) -> None:
-    for first in range(0, 1000, 10):
-        store.append(make_results(10, first=first))
+    for first in range(0, 500, 50):
+        store.append(make_results(50, first=first))
         store.maintain(clock.now())
         answers(store)
         health = store.health()

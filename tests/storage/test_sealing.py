@@ -10,11 +10,10 @@ import pytest
 from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from storage.samples import START_AT, make_result, make_results
+from storage.samples import START_AT, UnsyncedFiles, make_result, make_results
 
 from dashboard.model import Retention
 from dashboard.storage.appender import Limits
-from dashboard.storage.files import Files
 from dashboard.storage.sealing import leftovers
 from dashboard.storage.segments import SegmentName
 from dashboard.storage.store import TinyStore
@@ -100,7 +99,7 @@ def clock() -> FakeClock:
 
 
 def opened(directory: Path, clock: FakeClock, kept: Mapping[str, Retention] | None = None) -> TinyStore:
-    store = TinyStore(directory, clock, limits=LIMITS)
+    store = TinyStore(directory, clock, limits=LIMITS, files=UnsyncedFiles())
     store.open()
     store.keep(Retention(), {"check-1": Retention(raw_s=KEPT)} if kept is None else kept)
     return store
@@ -207,7 +206,7 @@ class Interrupted(Exception):
     """The machine stops here."""
 
 
-class StoppingFiles(Files):
+class StoppingFiles(UnsyncedFiles):
     """Stops at the n-th rename or unlink, before or after it."""
 
     def __init__(self) -> None:

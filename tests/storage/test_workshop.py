@@ -125,6 +125,24 @@ def test_a_helper_is_another_process_that_is_nice(sealed: Path, slow_helper: Pat
         helper.perform(merging(sealed))  # it was let go of for good
 
 
+def test_closing_the_store_lets_go_of_a_helper_at_work(tmp_path: Path, slow_helper: Path, clock: FakeClock) -> None:
+    store = TinyStore(tmp_path / "data", clock, limits=LIMITS, workshop=HelperProcess())
+    store.open()
+    store.append(make_results(20))
+    store.append(make_results(20, first=20))
+    keeping = threading.Thread(target=store.maintain, args=(clock.now(),))
+    keeping.start()
+    eventually(slow_helper.exists)
+    store.close()
+    keeping.join(10)
+    assert not psutil.pid_exists(int(slow_helper.read_text().split()[0]))
+    assert store.health().sealing_failures == 0, "that was no failure"
+    again = TinyStore(tmp_path / "data", clock, limits=LIMITS)
+    again.open()
+    assert sorted(row.id for chunk in again.export() for row in chunk) == list(range(1, 41))
+    again.close()
+
+
 ASKING = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]

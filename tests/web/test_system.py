@@ -119,7 +119,7 @@ def test_every_class_of_files_says_how_much_and_how_long(services, client):
     assert "Journals newest results, not sealed yet 2 21 877 6.4 MB 14:25 14:25" in page
     assert "Results sealed, each one 30 d 34 34 213 880 171 MB" in page
     assert "Rollups of a day for ever 1 48 180 2.1 MB" in page
-    assert "180 MB on the disk, 80.4 GB free; 1 140 480 results a day; grows to 612 MB" in page
+    assert "180 MB on the disk, 80.4 GB free; 1 140 480 results a day; 612 MB forecast for when every class is full" in page
     assert "Quarantine" not in page
 
 
