@@ -9,9 +9,9 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import chain, pairwise
-from math import nan
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, pairwise
+from math import inf, nan
 from typing import Any
 
 import orjson
@@ -193,20 +193,23 @@ def pack_rollups(buckets: Sequence[Rollup], bucket_s: int) -> bytes:
     return b"".join([orjson.dumps(described), b"\n", *chain.from_iterable(planes)])
 
 
-def unpack_rollups(data: bytes, bucket_s: int, wanted: Sequence[str] | None = None) -> list[Rollup]:
-    """What `pack_rollups` packed, with the wanted metrics (None = all)."""
+def unpack_rollups(
+    data: bytes, bucket_s: int, wanted: Sequence[str] | None = None, start_s: float = -inf, end_s: float = inf
+) -> list[Rollup]:
+    """What `pack_rollups` packed, with the wanted metrics (None = all): the buckets whose middle lies in the range."""
     end = data.index(b"\n")
     count, numbers, *columns, metrics = orjson.loads(data[:end])
     planes = Planes(data, end + 1)
     starts = packing.unpack_steps(numbers, planes, count)
-    seconds = [packing.unpack_floats(column, planes, count) for column in columns[:5]]
-    runs = [packing.unpack_ints(column, planes, count) for column in columns[5:]]
-    found: list[dict[str, MetricRollup]] = [{} for _ in starts]
+    first, last = (bisect_left(starts, at_s / bucket_s - 0.5) for at_s in (start_s, end_s))
+    seconds = [packing.unpack_floats(column, planes, count)[first:last] for column in columns[:5]]
+    runs = [packing.unpack_ints(column, planes, count)[first:last] for column in columns[5:]]
+    found: list[dict[str, MetricRollup]] = [{} for _ in range(first, last)]
     for name, size, *descriptor in metrics:
-        if wanted is not None and name not in wanted:
+        if first >= last or (wanted is not None and name not in wanted):
             planes.take(size)
             continue
-        for bucket, metric in zip(found, _unpack_metric(descriptor, planes, count), strict=True):
+        for bucket, metric in zip(found, _unpack_metric(descriptor, planes, count, first, last), strict=True):
             if metric is not None:
                 bucket[name] = metric
     return [
@@ -218,7 +221,7 @@ def unpack_rollups(data: bytes, bucket_s: int, wanted: Sequence[str] | None = No
             metrics=its_metrics,
         )
         for number, its_seconds, its_runs, its_metrics in zip(
-            starts, zip(*seconds, strict=True), zip(*runs, strict=True), found, strict=True
+            starts[first:last], zip(*seconds, strict=True), zip(*runs, strict=True), found, strict=True
         )
     ]
 
@@ -247,38 +250,30 @@ def _steps(bins: Sequence[Sequence[tuple[int, int]]]) -> list[int]:
     return [after[0] - before[0] for each in bins for before, after in pairwise(each)]
 
 
-def _unpack_metric(descriptor: Any, planes: Planes, count: int) -> list[MetricRollup | None]:
+def _unpack_metric(descriptor: Any, planes: Planes, count: int, first: int, last: int) -> Iterator[MetricRollup | None]:
+    """The metric in the buckets from the first to before the last."""
     present, there, counts, totals, lows, highs, lengths, firsts, steps, fills = descriptor
     is_there = packing.unpack_ints(there, planes, count)
-    unpacked_counts = packing.unpack_ints(counts, planes, present)
-    unpacked = [packing.unpack_floats(each, planes, present) for each in (totals, lows, highs)]
+    metric_counts = packing.unpack_ints(counts, planes, present)
+    numbers = [packing.unpack_floats(each, planes, present) for each in (totals, lows, highs)]
     sizes = packing.unpack_ints(lengths, planes, present)
     first_bins = packing.unpack_ints(firsts, planes, present)
     fills_count = sum(sizes)
     all_steps = packing.unpack_ints(steps, planes, max(1, fills_count - present))
     all_fills = packing.unpack_ints(fills, planes, fills_count)
-    found: list[MetricRollup] = []
-    step, fill = 0, 0
-    for row, size in enumerate(sizes):
-        number = first_bins[row]
-        bins = {number: all_fills[fill]}
-        for index in range(size - 1):
-            number += all_steps[step + index]
-            bins[number] = all_fills[fill + 1 + index]
-        step, fill = step + size - 1, fill + size
-        found.append(
-            MetricRollup(
-                count=unpacked_counts[row],
-                total=unpacked[0][row],
-                low=unpacked[1][row],
-                high=unpacked[2][row],
-                histogram=bins,
-            )
-        )
-    if present == count:
-        return list(found)
-    rest = iter(found)
-    return [next(rest) if each else None for each in is_there]
+    row = sum(is_there[:first])
+    fill = sum(sizes[:row])
+    step = fill - row
+    for each in is_there[first:last]:
+        if not each:
+            yield None
+            continue
+        size = sizes[row]
+        bins = accumulate(all_steps[step : step + size - 1], initial=first_bins[row])
+        total, low, high = (column[row] for column in numbers)
+        histogram = dict(zip(bins, all_fills[fill : fill + size], strict=True))
+        yield MetricRollup(count=metric_counts[row], total=total, low=low, high=high, histogram=histogram)
+        row, fill, step = row + 1, fill + size, step + size - 1
 
 
 class _Scaled:

@@ -168,7 +168,8 @@ class Buckets:
                 if check_id not in file.check_ids:
                     continue
                 gone_through = self.is_forgotten(check_id, file.through_id)
-                for bucket in () if gone_through else file.rollups(check_id, fresh.wanted):
+                reach = (left[0][0], left[-1][1])
+                for bucket in () if gone_through else file.rollups(check_id, fresh.wanted, *reach):
                     if _lies_in(bucket, left):
                         yield bucket
                 through.append((file.name.start_s, file.name.end_s, file.through_id))

@@ -311,7 +311,7 @@ def _planes(values: Sequence[int], low: int, width: int) -> list[bytes]:
         return []
     distances = [value - low for value in values] if low else values
     if width == 1:
-        return [bytes(distances)]
+        return [bytes(list(distances))]  # of an array, bytes would be those it lies in
     raw = array("Q", distances).tobytes()
     return [raw[plane::8] for plane in range(width)]
 

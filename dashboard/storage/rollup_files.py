@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -118,10 +119,14 @@ class RollupFile:
         """The checks it has buckets of."""
         return self._places.keys()
 
-    def rollups(self, check_id: str, wanted: Sequence[str] | None = None) -> list[Rollup]:
-        """The check's buckets, ascending."""
+    def rollups(
+        self, check_id: str, wanted: Sequence[str] | None = None, start_s: float = -inf, end_s: float = inf
+    ) -> list[Rollup]:
+        """The check's buckets whose middle lies in the range, ascending."""
         payload = self.payload(check_id)
-        return [] if payload is None else blocks.unpack_rollups(_content(payload)[1], self.name.bucket_s, wanted)
+        if payload is None:
+            return []
+        return blocks.unpack_rollups(_content(payload)[1], self.name.bucket_s, wanted, start_s, end_s)
 
     def payload(self, check_id: str) -> bytes | None:
         """The check's block as it lies there."""

@@ -81,7 +81,9 @@ def test_results_come_back_bit_for_bit(columns, dictionary):
     packed = blocks.pack_results(columns)
     payload = blocks.compress_results(packed, dictionary)
     assert blocks.decompress(payload, dictionary) == packed
-    assert exactly(blocks.unpack_results(packed, "api")) == exactly(columns)
+    unpacked = blocks.unpack_results(packed, "api")
+    assert exactly(unpacked) == exactly(columns)
+    assert blocks.pack_results(unpacked) == packed, "packed again, as a merge does, it is the same"
 
 
 def phases(count: int) -> list[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Sequence
 from math import inf, nan
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboard.storage import packing
+from dashboard.storage.columns import Same
 from dashboard.storage.packing import Planes
 
 HALF = 1 << 62  # any two whole numbers within this of zero are at most 8 bytes apart
@@ -63,6 +65,20 @@ def test_steps_come_back(values):
 @given(st.lists(ints, min_size=1, max_size=40) | even)
 def test_numbers_come_back_however_they_are_told(values):
     assert round_trip(packing.pack_numbers, packing.unpack_numbers, values) == values
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda values: array("q", values), lambda values: Same(values[0], 5)])
+@pytest.mark.parametrize("values", [[3, 6], [0, 255, 7], [200, 300, 200], [-5, 5], [70_000, 1], [9] * 5])
+def test_numbers_of_any_kind_of_column_come_back(kind: Callable[[list[int]], Sequence[int]], values: list[int]) -> None:
+    column = kind(values)
+    for pack, unpack in (
+        (packing.pack_ints, packing.unpack_ints),
+        (packing.pack_steps, packing.unpack_steps),
+        (packing.pack_numbers, packing.unpack_numbers),
+    ):
+        assert round_trip(pack, unpack, column) == list(column)
+    floats = [value / 4 for value in column]
+    assert round_trip(packing.pack_floats, packing.unpack_floats, array("d", floats)) == floats
 
 
 @pytest.mark.parametrize("width", range(9))
