@@ -73,6 +73,13 @@ class Pipeline:
             numbered = [replace(result, id=number) for result, number in zip(results, ids, strict=True)]
             self._take_in(numbered)
 
+    def forget(self, check_id: str) -> None:
+        """Know nothing more of a check whose history was deleted: if it comes back, it begins anew."""
+        with self._lock:
+            for known in (self._states, self._open, self._units, self._unsaved.states, self._unsaved.units):
+                known.pop(check_id, None)
+            self._caught_up.discard(check_id)
+
     def _take_in(self, numbered: Sequence[Result]) -> None:
         """Fold durable results in and show them."""
         with self._lock:
@@ -136,6 +143,19 @@ class Pipeline:
         for check_id in self._checks.keys() - self._caught_up:
             self._caught_up.add(check_id)
             state = self._states.get(check_id)
-            seen = state.last_id if state else 0
-            self._fold(result for result in reversed(self._store.last(check_id, SPARK)) if result.id > seen)
+            self._fold(_missed(self._store.last(check_id, SPARK), state.last_id if state else 0))
         self._save()
+
+
+def _missed(newest: Sequence[Result], seen_id: int) -> list[Result]:
+    """What was recorded after the last result that was folded in, oldest first, but for an import of the past.
+
+    `newest` is newest first. An outage of long ago is history, not news.
+    """
+    fresh = [result for result in newest if result.id > seen_id]
+    latest_at = max((result.at for result in newest), default=None)
+    found: list[Result] = []
+    for result in reversed(fresh):
+        if not found or result.at >= found[-1].at:
+            found.append(result)
+    return found if found and latest_at is not None and found[-1].at == latest_at else []

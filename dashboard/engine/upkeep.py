@@ -19,12 +19,19 @@ class StoreUpkeep:
     """Calls `store.maintain` whenever `wake` is set and every 20 s; see also ports.Upkeep. Thread-safe."""
 
     def __init__(
-        self, store: Store, *, wake: threading.Event, is_configured: Callable[[str], bool], clock: Clock
+        self,
+        store: Store,
+        *,
+        wake: threading.Event,
+        is_configured: Callable[[str], bool],
+        clock: Clock,
+        on_forget: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._wake = wake
         self._is_configured = is_configured
         self._clock = clock
+        self._on_forget = on_forget
         self._is_stopping = False
         self._must_compact = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -57,6 +64,7 @@ class StoreUpkeep:
         if check_id not in self._store.check_ids():
             raise RunRefused(f"check {check_id!r} has no history")
         rows = self._store.forget(check_id)
+        self._on_forget(check_id)
         logger.warning("the history of check %r was deleted: %d results", check_id, rows)
         return rows
 

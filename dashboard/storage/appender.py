@@ -12,7 +12,7 @@ from checks.base import Clock
 from dashboard.errors import StoreError, StoreFull, StoreReadOnly
 from dashboard.storage.files import Files
 from dashboard.storage.journal import Journal, frame
-from dashboard.storage.parts import JournalPart, Note, header, line_offsets
+from dashboard.storage.parts import JournalPart, Note, Part, header, line_offsets
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.records import Row, encode
 from dashboard.storage.room import Room
@@ -156,6 +156,8 @@ class Appender:
         if self.fault:
             raise StoreReadOnly(self.fault)
         bodies = [encode(row) for row in rows]
+        if self.waiting_rows + len(rows) > self._limits.waiting_rows:
+            self.settle()  # whoever inserts faster than the disk writes waits here
         with self._gate:
             self._refuse_too_many(len(rows))
             loose = self._loose
@@ -204,14 +206,16 @@ class Appender:
         with self._flushing:
             return [part for part in self._timeline.journals if part is not self._active or not self._journal.is_open]
 
-    def clear(self) -> None:
-        """Give up all rows; ids go on. The files are the caller's to unlink."""
+    def clear(self) -> Sequence[Part]:
+        """Give up all rows; ids go on. The parts that are shown no more: their files are the caller's to unlink."""
         with self._flushing:
             while self.waiting_rows:
                 self._flush()
             self._journal.close()
             self._journal.commit(b"")
-            self._timeline.replace(self._timeline.parts, [self._begin_part()])
+            gone = self._timeline.parts
+            self._timeline.replace(gone, [self._begin_part()])
+            return gone
 
     def _header(self, generation: int) -> bytes:
         return header(generation, self.next_id, self._clock.now().timestamp())

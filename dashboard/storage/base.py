@@ -185,11 +185,11 @@ class ResultColumns:
         return [row.get(name, nan) for row in self.metrics]
 
     def metric_names(self) -> list[str]:
-        """The metrics that any row has, sorted."""
+        """The metrics that any row has, in the order in which they came."""
         if isinstance(self.metrics, MetricRows):
             columns = self.metrics.columns.items()
-            return sorted(name for name, column in columns if any(value == value for value in column))
-        return sorted({name for row in self.metrics for name in row})
+            return [name for name, column in columns if any(value == value for value in column)]
+        return list(dict.fromkeys(name for row in self.metrics for name in row))
 
     def results(self) -> list[Result]:
         """The same rows as values."""

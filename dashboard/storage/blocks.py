@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
-from math import inf, nan
+from math import inf
 from typing import Any
 
 import orjson
@@ -19,11 +19,12 @@ import orjson
 from dashboard.rollup import MetricRollup, Rollup
 from dashboard.storage import packing
 from dashboard.storage.base import Later, MetricRows, ResultColumns, Same
-from dashboard.storage.packing import Planes, Reference, ScaledColumn, Texts
+from dashboard.storage.metric_columns import pack_durations, pack_metrics, unpack_durations, unpack_metrics
+from dashboard.storage.packing import Planes, Shelf
 from dashboard.storage.records import detail_of, detail_row
+from dashboard.storage.texts import Texts, pack_texts, unpack_texts
 
 _LEVEL = 6
-_CLOSE = 100  # how far a sum may be off to count as one
 
 
 def compress(data: bytes, dictionary: bytes = b"", *, noise: int = 0) -> bytes:
@@ -46,39 +47,16 @@ def decompress(data: bytes, dictionary: bytes = b"") -> bytes:
     return unpacker.decompress(data) + unpacker.unused_data
 
 
-class _Shelf:
-    """Planes on their way into a block: those that the compressor shrinks, and the others, which stand behind."""
-
-    def __init__(self) -> None:
-        self.planes: list[bytes] = []
-        self.noise: list[bytes] = []
-        self._where: list[str] = []
-
-    def put(self, column: packing.Column) -> packing.Descriptor:
-        """Take the planes of the column; its descriptor."""
-        descriptor, planes = column
-        for plane in planes:
-            is_noise = packing.is_noise(plane)
-            (self.noise if is_noise else self.planes).append(plane)
-            self._where.append("01"[is_noise])
-        return descriptor
-
-    @property
-    def where(self) -> str:
-        """See Planes."""
-        return "".join(self._where).rstrip("0")
-
-
 def pack_results(rows: ResultColumns) -> bytes:
     """Results of one check, ids ascending, one at least; not compressed yet."""
-    shelf = _Shelf()
+    shelf = Shelf()
     at = shelf.put(packing.pack_floats(rows.at_s))
     statuses = shelf.put(packing.pack_ints(rows.statuses))
     covers = shelf.put(packing.pack_floats(rows.covers_s))
     origins = shelf.put(packing.pack_choices(list(zip(rows.triggers, rows.by, rows.workers, strict=True))))
-    metrics, scaled = _pack_metrics(rows, shelf)
-    durations = shelf.put(_pack_durations(rows.durations_s, scaled))
-    summaries = shelf.put(packing.pack_texts(rows.summaries, scaled.columns))
+    metrics, scaled = pack_metrics(rows, shelf)
+    durations = shelf.put(pack_durations(rows.durations_s, scaled))
+    summaries = shelf.put(pack_texts(rows.summaries, scaled.columns))
     ids = shelf.put(packing.pack_numbers(rows.ids))  # the last, as they are not always looked at
     details = [[row, detail_row(detail)] for row, detail in rows.details.items()]
     columns = [ids, at, statuses, covers, origins, metrics, durations, summaries, details]
@@ -97,9 +75,9 @@ def unpack_results(data: bytes, check_id: str, texts: Texts | None = None) -> Re
     unpacked_statuses = bytes(packing.unpack_ints(statuses, planes, count))
     covers_s = _unpack_covers(covers, planes, count)
     triggers, by, workers = _unpack_origins(origins, planes, count)
-    unpacked_metrics, scaled = _unpack_metrics(metrics, planes, count)
-    durations_s = _unpack_durations(durations, planes, count, scaled)
-    unpacked_summaries = packing.unpack_texts(summaries, planes, count, scaled.refer, texts)
+    unpacked_metrics, scaled = unpack_metrics(metrics, planes, count)
+    durations_s = unpack_durations(durations, planes, count, scaled)
+    unpacked_summaries = unpack_texts(summaries, planes, count, scaled.refer, texts)
     planes_of_ids = planes.rest()
     return ResultColumns(
         ids=Later(count, lambda: array("q", packing.unpack_numbers(ids, planes_of_ids.rest(), count))),
@@ -274,126 +252,6 @@ def _unpack_metric(descriptor: Any, planes: Planes, count: int, first: int, last
         histogram = dict(zip(bins, all_fills[fill : fill + size], strict=True))
         yield MetricRollup(count=metric_counts[row], total=total, low=low, high=high, histogram=histogram)
         row, fill, step = row + 1, fill + size, step + size - 1
-
-
-class _Scaled:
-    """The metrics of a block as whole numbers, from which other columns are told; 0 where a row lacks one."""
-
-    def __init__(self, columns: Sequence[ScaledColumn | None]) -> None:
-        self.columns = columns
-
-    def refer(self, reference: Reference) -> Sequence[int]:
-        """The numbers of a metric, or of the sum of some, with so many decimal digits."""
-        place, digits = reference
-        if isinstance(place, int):
-            return self._with_digits(place, digits)
-        return list(map(sum, zip(*(self._with_digits(each, digits) for each in place), strict=True)))
-
-    def _with_digits(self, place: int, digits: int) -> Sequence[int]:
-        column = self.columns[place]
-        assert column is not None
-        return packing.rescaled(column[1], digits - column[0])
-
-
-def _pack_metrics(rows: ResultColumns, shelf: _Shelf) -> tuple[list[Any], _Scaled]:
-    """What describes each metric, and the metrics as whole numbers where they are decimal fractions."""
-    names = _names_of(rows)
-    columns = [rows.metric(name) for name in names]
-    present = [bytes([value == value for value in column]) for column in columns]
-    kept = [[value for value in column if value == value] for column in columns]
-    found = [packing.scaled_ints(values) for values in kept]
-    scaled = _Scaled([_filled(each, there) for each, there in zip(found, present, strict=True)])
-    total, parts = _total_of(scaled.columns) if not any(0 in there for there in present) else (-1, ())
-    described: list[Any] = [None] * len(names)
-    for place in sorted(range(len(names)), key=total.__eq__):  # the sum after its parts
-        gaps = 0
-        if 0 in present[place]:
-            gaps = len(kept[place])
-            shelf.put(([], [present[place]]))
-        column = found[place]
-        if column is None:
-            descriptor = shelf.put(packing.pack_floats(kept[place]))
-        else:
-            digits, numbers = column
-            beside = {(parts, digits): scaled.refer((parts, digits))} if place == total else None
-            descriptor = [digits, *shelf.put(packing.pack_numbers(numbers, beside))]
-        described[place] = [names[place], gaps, *descriptor]
-    return described, scaled
-
-
-def _unpack_metrics(described: Sequence[Any], planes: Planes, count: int) -> tuple[dict[str, Sequence[float]], _Scaled]:
-    columns: list[ScaledColumn | None] = [None] * len(described)
-    scaled = _Scaled(columns)
-    found: dict[str, Sequence[float]] = {name: () for name, *_ in described}
-    for place in sorted(range(len(described)), key=lambda each: packing.is_told(described[each][2:])):
-        name, gaps, digits, *rest = described[place]
-        present = planes.take(count) if gaps else b""
-        values: Sequence[float]
-        if digits == packing.RAW:
-            values = packing.unpack_raw(planes, gaps or count)
-        else:
-            numbers = packing.unpack_numbers(rest, planes, gaps or count, scaled.refer)
-            values = packing.unscaled(numbers, digits)
-            columns[place] = _filled((digits, numbers), present)
-        found[name] = packing.spread_out(values, present, nan) if gaps else values
-    return found, scaled
-
-
-def _filled(column: ScaledColumn | None, present: bytes) -> ScaledColumn | None:
-    """The column with 0 where a row has no value."""
-    if column is None or 0 not in present:
-        return column
-    rest = iter(column[1])
-    return column[0], [next(rest) if is_there else 0 for is_there in present]
-
-
-def _total_of(columns: Sequence[ScaledColumn | None]) -> tuple[int, tuple[int, ...]]:
-    """The metric that is the sum of others, nearly, and which these are; -1 where there is none."""
-    for total, column in enumerate(columns):
-        if column is None:
-            continue
-        digits, numbers = column
-        parts = [
-            place for place, each in enumerate(columns) if place != total and each is not None and each[0] == digits
-        ]
-        if len(parts) < 2:
-            continue
-        sums = map(sum, zip(*(columns[place][1] for place in parts), strict=True))  # type: ignore[index]  # none is None
-        if all(abs(number - each) <= _CLOSE for number, each in zip(numbers, sums, strict=True)):
-            return total, tuple(parts)
-    return -1, ()
-
-
-def _names_of(rows: ResultColumns) -> list[str]:
-    """The metrics that any row has, in the order in which they came."""
-    if isinstance(rows.metrics, MetricRows):
-        known = set(rows.metric_names())
-        return [name for name in rows.metrics.columns if name in known]
-    return list(dict.fromkeys(chain.from_iterable(rows.metrics)))
-
-
-def _pack_durations(durations_s: Sequence[float], scaled: _Scaled) -> packing.Column:
-    """How long runs took, told from the metric that comes closest to it."""
-    found = packing.scaled_ints(durations_s)
-    if found is None:
-        return packing.pack_floats(durations_s)
-    digits, numbers = found
-    longest = max(numbers)
-    peaks = {
-        place: peak
-        for place, column in enumerate(scaled.columns)
-        if column is not None and (peak := max(column[1]) * 10.0 ** (digits - column[0])) <= longest
-    }
-    references = [(max(peaks, key=peaks.__getitem__), digits)] if peaks else []
-    descriptor, planes = packing.pack_numbers(numbers, {each: scaled.refer(each) for each in references})
-    return [digits, *descriptor], planes
-
-
-def _unpack_durations(descriptor: Any, planes: Planes, count: int, scaled: _Scaled) -> Sequence[float]:
-    digits, *rest = descriptor
-    if digits == packing.RAW:
-        return packing.unpack_raw(planes, count)
-    return packing.unscaled(packing.unpack_numbers(rest, planes, count, scaled.refer), digits)
 
 
 def _unpack_covers(descriptor: Any, planes: Planes, count: int) -> Sequence[float]:

@@ -159,7 +159,7 @@ class Buckets:
     def _of_class(
         self, label: str, check_id: str, start_s: float, end_s: float, fresh: _Fresh, now_s: float | None
     ) -> Iterator[Rollup]:
-        """From rollup files, and beside each what lies above its through_id; where they are too old, from coarser ones."""
+        """From rollup files, and beside each what lies above its `through`; where they are too old, from coarser ones."""
         through: list[tuple[float, float, int]] = []
         left = [(start_s, end_s)]
         for coarser in _COARSEST_FIRST[_COARSEST_FIRST.index(label) :: -1]:
@@ -167,12 +167,10 @@ class Buckets:
             for file in list(files):
                 if check_id not in file.check_ids:
                     continue
-                gone_through = self.is_forgotten(check_id, file.through_id)
-                reach = (left[0][0], left[-1][1])
-                for bucket in () if gone_through else file.rollups(check_id, fresh.wanted, *reach):
-                    if _lies_in(bucket, left):
-                        yield bucket
-                through.append((file.name.start_s, file.name.end_s, file.through_id))
+                gone_through = self.is_forgotten(check_id, file.through(check_id))
+                found = () if gone_through else file.rollups(check_id, fresh.wanted, left[0][0], left[-1][1])
+                yield from found if len(left) == 1 else (bucket for bucket in found if _lies_in(bucket, left))
+                through.append((file.name.start_s, file.name.end_s, file.through(check_id)))
             left = _without(left, through)
             if not left or not self._are_too_old(coarser, check_id, left):
                 break
@@ -255,7 +253,7 @@ class _Fresh:
 def _telling(part: Part, check_id: str, start_s: float, end_s: float, cursor: Cursor) -> Iterator[ResultColumns]:
     """The check's rows of a part by id; of a long one with an even clock only those that settle time in the range."""
     marks = cursor.marks()
-    if isinstance(part, SegmentPart) and marks and marks[0][0] <= part.summary.start_s:
+    if isinstance(part, SegmentPart) and (not marks or marks[0][0] <= part.summary.start_s):
         return part.around(check_id, start_s, end_s)
     return part.between(check_id, -inf, inf)
 

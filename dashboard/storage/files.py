@@ -5,11 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 from pathlib import Path
 
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MANY = 65_536
 WAITING = NO_ROOM | {errno.EROFS}  # what may pass by itself or by what a person does
+
+
+def allow_many() -> None:
+    """Let this process hold as many files as the machine allows: years of history lie in more than the usual 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else max(soft, _MANY), hard))
 
 
 class Files:

@@ -24,7 +24,7 @@ from dashboard.errors import StoreFull, StoreReadOnly
 from dashboard.storage.files import NO_ROOM, WAITING, Files
 from dashboard.storage.quarantine import Quarantine
 
-CHUNK_BYTES = 1024 * 1024  # reading whole files peaked at 165 MB
+CHUNK_BYTES = 256 * 1024  # whole files peaked at 165 MB, exports with 1 MiB 6 MB higher
 SUFFIX = ".ndj"
 _READ_BYTES = 1024  # nearly every line is shorter
 
@@ -73,7 +73,7 @@ def find_frames(descriptor: int, needle: bytes, *, end: int | None = None) -> It
 
 
 def blocks(descriptor: int, end: int | None) -> Iterator[tuple[int, bytes]]:
-    """Whole lines in blocks of about 1 MiB, each with its offset; a last block may lack its newline."""
+    """Whole lines in blocks of about that size, each with its offset; a last block may lack its newline."""
     end = sys.maxsize if end is None else end
     offset, tail = 0, b""
     while piece := os.pread(descriptor, min(CHUNK_BYTES, end - offset - len(tail)), offset + len(tail)):

@@ -19,6 +19,7 @@ from dashboard.model import Retention
 from dashboard.rollup import DAY_S
 from dashboard.storage.appender import Appender, Limits
 from dashboard.storage.files import Files
+from dashboard.storage.inventory import changed_at
 from dashboard.storage.parts import JournalPart, Part
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.retention import ClockWatch, Keeping, expired_rollups, expired_segments
@@ -86,6 +87,9 @@ class Keeper:
     def start(self) -> None:
         """Take up work on what the timeline holds."""
         self._watch = ClockWatch(self._clock, self._timeline.newest_s)
+        segments = self._timeline.segments
+        self.sealed_at = changed_at(segment.path for segment in segments)
+        self.merged_at = changed_at(segment.path for segment in segments if not segment.has_rollups)
 
     def stop(self) -> None:
         """Let go: no further step begins. Waits for the one that is going on."""
@@ -111,6 +115,9 @@ class Keeper:
                 self._retain(now_at)
             except (OSError, StoreError) as error:
                 self._failed(error)
+            except Exception as error:  # a fault of ours must not end sealing for good
+                logger.exception("keeping the store in order failed by our fault")
+                self._failed(error)
             else:
                 self._succeeded()
 
@@ -132,11 +139,8 @@ class Keeper:
             self._seal_all()
             segments = self._timeline.segments
             self._fold(segments)
-            old = [segment for segment in segments if segment.summary.rows and segment.summary.end_s < before_s]
+            old = [segment for segment in segments[:-1] if segment.summary.rows and segment.summary.end_s < before_s]
             ids = [row_id for segment in old for pieces in segment.groups() for piece in pieces for row_id in piece.ids]
-            if segments and segments[-1] in old:  # it knows where uptime and ids go on
-                old.remove(segments[-1])
-                ids = [row_id for row_id in ids if row_id < segments[-1].summary.first_id]
             self._exchange(old, [])
             self.removals += bool(old)
             return sorted(ids)
@@ -159,14 +163,14 @@ class Keeper:
         self._retry_at_s = 0.0
         self._tries = 0
 
-    def _failed(self, error: OSError | StoreError) -> None:
+    def _failed(self, error: Exception) -> None:
         if self._is_stopping:
             return  # the helper was let go of
         self.failures += 1
         self._tries += 1
         wait_s = min(_LONGEST_RETRY_S, _RETRY_S * 2 ** min(self._tries - 1, 8))
         self._retry_at_s = self._clock.monotonic_s() + wait_s
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         self.fault = f"{said}; tried again in {wait_s:.0f} s"
         logger.warning("keeping the store in order failed: %s", self.fault)
 

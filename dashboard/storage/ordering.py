@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from math import copysign, inf
 from operator import itemgetter
 from typing import Any
@@ -17,7 +17,7 @@ from dashboard.storage.base import Coded, Later, MetricRows, ResultColumns, Same
 
 _LATEST_S = 3600.0  # no run lasts longer: the largest timeout
 _LOOK_AHEAD_ROWS = 8192  # 82 s at 100 results a second
-_CHUNK_ROWS = 2048
+_CHUNK_ROWS = 1024
 _SORTED_ROWS = 16_384
 _SPARE_NAMES = 4  # so many columns may lack a row's metric before it costs less to keep such rows apart
 
@@ -60,6 +60,7 @@ class _Pool:
         self._owners: dict[Owner, int] = {}
         self._owner_of = array("I")
         self._shapes: list[_Shape] = []
+        self._known_shapes: dict[tuple[str, ...], _Shape] = {}
         self._runs: list[tuple[_Shape, int]] = []  # of pieces: their shape, how many rows
 
     @classmethod
@@ -155,30 +156,47 @@ class _Pool:
         return [self._alone(its_rows) for its_rows in by_shape.values()]
 
     def _alone(self, rows: Sequence[int]) -> ResultColumns:
-        """These rows, without what would keep the whole pool."""
+        """These rows, tightly and without what would keep the whole pool."""
         taken = self.take(rows)
-        return replace(taken, ids=array("q", taken.ids))
+        return replace(
+            taken,
+            ids=array("q", taken.ids),
+            at_s=array("d", taken.at_s),
+            statuses=bytes(taken.statuses),
+            durations_s=array("d", taken.durations_s),
+            metrics=_tight(taken.metrics),
+        )
 
     def _add_owners(self, piece: ResultColumns, count: int) -> None:
         columns = (piece.check_ids, piece.triggers, piece.by, piece.workers, piece.covers_s)
         owners = self._owners
-        if all(isinstance(column, Same) for column in columns):
-            [owner] = _owners_of(columns, 1)
-            self._owner_of.extend(array("I", [owners.setdefault(owner, len(owners))]) * count)
+        if all(type(column) is Same for column in columns):
+            owner = (*(column[0] for column in columns), copysign(1.0, piece.covers_s[0]))
+            self._owner_of.extend(array("I", (owners.setdefault(owner, len(owners)),)) * count)  # type: ignore[arg-type]
         else:
-            found = [owners.setdefault(owner, len(owners)) for owner in _owners_of(columns, count)]
+            signs = map(copysign, repeat(1.0), piece.covers_s)
+            found = [owners.setdefault(owner, len(owners)) for owner in zip(*columns, signs, strict=True)]
             self._owner_of.extend(found)
 
     def _add_metrics(self, piece: ResultColumns, count: int) -> None:
         metrics = piece.metrics
-        names = metrics.columns if isinstance(metrics, MetricRows) else dict.fromkeys(chain.from_iterable(metrics))
-        shape = next((each for each in self._shapes if each.fits(names)), None)
-        if shape is None:
-            shape = _Shape(len(self._shapes), names)
-            self._shapes.append(shape)
+        if not isinstance(metrics, MetricRows):
+            names = dict.fromkeys(chain.from_iterable(metrics))
+            metrics = MetricRows({name: piece.metric(name) for name in names}, count)
+        shape = self._shape_of(tuple(metrics.columns))
         for name, column in shape.columns.items():
-            column.extend(piece.metric(name) if name in names else _NAN * count)
+            column.extend(metrics.columns.get(name) or _NAN * count)
         self._runs.append((shape, count))
+
+    def _shape_of(self, names: tuple[str, ...]) -> _Shape:
+        shape = self._known_shapes.get(names)
+        if shape is None:
+            shape = next((each for each in self._shapes if each.fits(names)), None)
+            if shape is None:
+                shape = _Shape(len(self._shapes), names)
+                self._shapes.append(shape)
+            self._known_shapes[names] = shape
+        return shape
 
     @cached_property
     def _places(self) -> tuple[array[int], array[int]]:
@@ -255,10 +273,10 @@ def oldest_first(groups: Iterable[Sequence[ResultColumns]]) -> Iterator[ResultCo
     yield from _chunks(pool, pool.order())
 
 
-def _owners_of(columns: Sequence[Sequence[Any]], count: int) -> Iterator[Owner]:
-    """The owners of the first so many rows."""
-    signs = map(copysign, repeat(1.0), columns[-1])
-    return islice(zip(*columns, signs, strict=True), count)
+def _tight(metrics: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
+    if not isinstance(metrics, MetricRows):
+        return metrics
+    return MetricRows({name: array("d", column) for name, column in metrics.columns.items()}, len(metrics))
 
 
 def _chunks(pool: _Pool, order: array[int]) -> Iterator[ResultColumns]:

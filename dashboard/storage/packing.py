@@ -1,4 +1,4 @@
-"""Columns of numbers and texts as few bytes: each packs into a JSON descriptor and planes of bytes for a compressor.
+"""Columns of numbers as few bytes: each packs into a JSON descriptor and planes of bytes for a compressor.
 
 Whole numbers are kept as their distance from the smallest, or from a line through them, or from what another column says,
 in as few bytes as the largest needs: all first bytes are one plane, all second ones the next (a byte shuffle). Floats that are
@@ -7,13 +7,11 @@ decimal fractions of few digits are kept as whole numbers of the last digit. Wha
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise, repeat
-from math import log2, nan
+from math import log2
 from operator import add, sub
 from typing import Any
 
@@ -28,11 +26,6 @@ _SCALES = (0, 1, 2, 3, 4, 5, 6, 9)  # decimal digits that a float is tried with
 _EXACT = 2.0**53
 RAW = -1  # stands for the digits of floats that are no decimal fractions
 _TYPES = {2: "H", 4: "I", 8: "Q"}
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)", re.ASCII)
-_LONGEST_NUMBER = 15
-_GAP = "\0"  # stands for a number in a template; the digits after its point follow, one figure
-_GAPS = re.compile(_GAP + r"(\d)")
-_WRITTEN_TEMPLATES, _WRITTEN_NUMBERS = 256, 4096
 
 
 class Planes:
@@ -63,40 +56,35 @@ class Planes:
 
     def rest(self) -> Planes:
         """The planes that were not taken yet, by themselves, to be handed out once more."""
-        shrunk = self._data[self._position : self._noise_at or None]
-        noise = self._data[self._noise_position :] if self._noise_at else b""
-        return Planes(shrunk + noise, where=self._where[self._taken :], noise_at=len(shrunk))
+        where = self._where[self._taken :]
+        if "1" not in where:
+            end = self._noise_at if "1" in self._where else None
+            return Planes(self._data[self._position : end], where=where)
+        shrunk = self._data[self._position : self._noise_at]
+        return Planes(shrunk + self._data[self._noise_position :], where=where, noise_at=len(shrunk))
 
 
-class Texts:
-    """What templates and numbers became: equal texts of many blocks are made once. Bounded; not thread-safe."""
+class Shelf:
+    """Planes on their way into a block: those that the compressor shrinks, and the others, which stand behind."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Numbered] = {}
+        self.planes: list[bytes] = []
+        self.noise: list[bytes] = []
+        self._where: list[str] = []
 
-    def of(self, template: str) -> _Numbered:
-        """The texts of a template with one gap, by their number."""
-        found = self._known.get(template)
-        if found is None:
-            if len(self._known) >= _WRITTEN_TEMPLATES:
-                self._known.clear()
-            found = self._known[template] = _Numbered(template)
-        return found
+    def put(self, column: Column) -> Descriptor:
+        """Take the planes of the column; its descriptor."""
+        descriptor, planes = column
+        for plane in planes:
+            is_dense = is_noise(plane)
+            (self.noise if is_dense else self.planes).append(plane)
+            self._where.append("01"[is_dense])
+        return descriptor
 
-
-class _Numbered(dict[int, str]):
-    """The texts of one template, made when they are first asked for."""
-
-    def __init__(self, template: str) -> None:
-        super().__init__()
-        self._before, decimals, self._behind = _GAPS.split(template)
-        self._decimals = int(decimals)
-
-    def __missing__(self, number: int) -> str:
-        if len(self) >= _WRITTEN_NUMBERS:
-            self.clear()
-        text = self[number] = self._before + _figures(number, self._decimals) + self._behind
-        return text
+    @property
+    def where(self) -> str:
+        """See Planes."""
+        return "".join(self._where).rstrip("0")
 
 
 def is_noise(plane: bytes) -> bool:
@@ -218,8 +206,8 @@ def is_constant(descriptor: Descriptor) -> bool:
 
 
 def is_told(descriptor: Descriptor) -> bool:
-    """Whether the floats of that descriptor are told from other columns."""
-    return bool(descriptor[0] != RAW and descriptor[1] == _BESIDE)
+    """Whether the numbers of that descriptor are told from another column."""
+    return descriptor[:1] == [_BESIDE]
 
 
 def unpack_raw(planes: Planes, count: int) -> array[float]:
@@ -266,25 +254,6 @@ def rescaled(numbers: Sequence[int], digits: int) -> Sequence[int]:
         half = divisor // 2
         return [(number + half) // divisor for number in numbers]
     return numbers
-
-
-def pack_sparse(values: Sequence[float]) -> Column:
-    """Floats of which some are NaN, for nothing: one that is not, at least."""
-    present = bytes([value == value for value in values])
-    if 0 not in present:
-        descriptor, planes = pack_floats(values)
-        return [0, *descriptor], planes
-    descriptor, planes = pack_floats([value for value in values if value == value])
-    return [sum(present), *descriptor], [present, *planes]
-
-
-def unpack_sparse(descriptor: Descriptor, planes: Planes, count: int) -> Sequence[float]:
-    """What `pack_sparse` packed."""
-    kept, *rest = descriptor
-    if not kept:
-        return unpack_floats(rest, planes, count)
-    present = planes.take(count)
-    return spread_out(unpack_floats(rest, planes, kept), present, nan)
 
 
 def spread_out(values: Sequence[Any], present: bytes, missing: Any) -> array[float]:
@@ -348,128 +317,3 @@ def _line(slope: float, count: int, first: int = 0) -> Sequence[int]:
     if isinstance(slope, int):
         return range(first, first + slope * count, slope) if slope else [first] * count
     return [first + int(slope * place) for place in range(count)]
-
-
-def pack_texts(texts: Sequence[str], metrics: Sequence[ScaledColumn | None] = ()) -> Column:
-    """Texts: as choices, or where they differ by numbers in them, as templates and the numbers, told from metrics if they can be.
-
-    A metric that is None has no value in some rows, or is no decimal fraction.
-    """
-    different = dict.fromkeys(texts)
-    templates = [found for text in different if (found := _template_of(text))]
-    known = dict.fromkeys(template for template, _ in templates)
-    if len(templates) == len(different) and (len(known) * 2 <= len(different) or metrics):
-        by_text = dict(zip(different, templates, strict=True))
-        column, is_told = _pack_templates(list(known), [by_text[text] for text in texts], metrics)
-        if is_told or (len(known) * 4 < len(different) and len(different) * 4 > len(texts) >= 8):
-            return column
-    descriptor, planes = pack_choices(texts)
-    return [0, *descriptor], planes
-
-
-def unpack_texts(
-    descriptor: Descriptor,
-    planes: Planes,
-    count: int,
-    refer: References | None = None,
-    written: Texts | None = None,
-) -> list[str]:
-    """What `pack_texts` packed. `written` keeps what was made for the next block."""
-    kind, *rest = descriptor
-    if kind == 0:
-        return unpack_choices(rest, planes, count)
-    known, order, *columns = rest
-    written = Texts() if written is None else written
-    if len(known) == 1:
-        unpack_ints(order, planes, count)
-        numbers = [unpack_numbers(column, planes, count, refer) for column in columns[0]]
-        return list(_written(known[0], numbers, count, written))
-    which = unpack_ints(order, planes, count)
-    pieces: list[Iterator[str]] = []
-    for number, template in enumerate(known):
-        rows = [row for row, its_template in enumerate(which) if its_template == number]
-        its_refer = None if refer is None else _of_rows(refer, rows)
-        numbers = [unpack_numbers(column, planes, len(rows), its_refer) for column in columns[number]]
-        pieces.append(iter(_written(template, numbers, len(rows), written)))
-    return [next(pieces[number]) for number in which]
-
-
-def _of_rows(refer: References, rows: Sequence[int]) -> References:
-    def refer_rows(reference: Reference) -> Sequence[int]:
-        numbers = refer(reference)
-        return [numbers[row] for row in rows]
-
-    return refer_rows
-
-
-@lru_cache(maxsize=8192)  # most texts come again, in the same block or another
-def _template_of(text: str) -> tuple[str, tuple[int, ...]] | None:
-    """The text with gaps for its numbers, and these; None where it cannot be told so."""
-    parts = _NUMBER.split(text)
-    numbers: list[int] = []
-    for place in range(1, len(parts), 2):
-        whole, _, decimals = parts[place].partition(".")
-        if len(parts[place]) > _LONGEST_NUMBER or len(decimals) > 9 or str(int(whole)) != whole:
-            return None  # leading zeros cannot be told by a number
-        numbers.append(int(whole + decimals))
-        parts[place] = f"{_GAP}{len(decimals)}"
-    return None if _GAP in text else ("".join(parts), tuple(numbers))
-
-
-def _pack_templates(
-    known: Sequence[str], texts: Sequence[tuple[str, tuple[int, ...]]], metrics: Sequence[ScaledColumn | None]
-) -> tuple[Column, bool]:
-    """The column, and whether metrics tell every number that is not always the same."""
-    places = {template: number for number, template in enumerate(known)}
-    order, planes = pack_ints([places[template] for template, _ in texts])
-    kept: list[str] = []
-    columns: list[list[Descriptor]] = []
-    are_told = True
-    for template in known:
-        rows = [row for row, (its_template, _) in enumerate(texts) if its_template == template]
-        pieces = _GAPS.split(template)  # text, figures after the point, text, ...
-        described: list[Descriptor] = []
-        for place, column in enumerate(zip(*(texts[row][1] for row in rows), strict=True)):
-            decimals = int(pieces[2 * place + 1])
-            if min(column) == max(column):
-                pieces[2 * place + 1] = _figures(column[0], decimals)
-                continue
-            pieces[2 * place + 1] = f"{_GAP}{decimals}"
-            descriptor, its_planes = pack_numbers(column, _telling(column, decimals, rows, metrics))
-            described.append(descriptor)
-            planes += its_planes
-            are_told = are_told and descriptor[0] == _BESIDE
-        kept.append("".join(pieces))
-        columns.append(described)
-    return ([1, kept, order, *columns], planes), are_told
-
-
-def _figures(number: int, decimals: int) -> str:
-    return f"{number // 10**decimals}.{number % 10**decimals:0{decimals}d}" if decimals else f"{number}"
-
-
-def _telling(
-    column: Sequence[int], decimals: int, rows: Sequence[int], metrics: Sequence[ScaledColumn | None]
-) -> dict[Reference, Sequence[int]]:
-    """The metrics that these numbers of a text seem to be, in the metric's unit or in thousandths of it."""
-    found: dict[Reference, Sequence[int]] = {}
-    for place, metric in enumerate(metrics):
-        if metric is None:
-            continue
-        digits, values = metric
-        for more in (decimals, decimals + 3):
-            if abs(rescaled([values[rows[0]]], more - digits)[0] - column[0]) <= 1:
-                found[place, more] = rescaled([values[row] for row in rows], more - digits)
-    return found
-
-
-def _written(template: str, columns: Sequence[Sequence[int]], count: int, written: Texts) -> Iterable[str]:
-    if not columns:
-        return [template] * count
-    if len(columns) == 1:
-        return map(written.of(template).__getitem__, columns[0])
-    pieces = _GAPS.split(template)
-    parts: list[Iterable[str]] = [repeat(pieces[0], count)]
-    for decimals, column, behind in zip(map(int, pieces[1::2]), columns, pieces[2::2], strict=True):
-        parts += [[_figures(number, decimals) for number in column], repeat(behind, count)]
-    return map("".join, zip(*parts, strict=True))

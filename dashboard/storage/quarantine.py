@@ -48,14 +48,17 @@ class Quarantine:
         """Note damage that another process has found and kept: `places` and `block_places` of its own."""
         with self._lock:
             self._lines.update((str(file), int(offset)) for file, offset in lines)
-            self._blocks.update({(str(file), int(offset)): str(fault) for file, offset, fault in blocks})
+            known = set(self._blocks.values())
+            fresh = [each for each in blocks if str(each[2]) not in known]
+            self._blocks.update({(str(file), int(offset)): str(fault) for file, offset, fault in fresh})
 
     def note_block(self, path: Path, fault: str, offset: int) -> None:
         """Note a damaged block of a sealed file; its bytes stay where they are."""
         place = (f"{path.parent.name}/{path.name}", offset)
         with self._lock:
-            is_new = place not in self._blocks
-            self._blocks[place] = fault
+            is_new = fault not in self._blocks.values()  # it names file and byte; who reads may know another offset
+            if is_new:
+                self._blocks[place] = fault
         if is_new:
             log.warning("%s: left out: %s", path, fault)
 

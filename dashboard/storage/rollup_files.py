@@ -2,8 +2,8 @@
 
     rollups/5m-<yyyymmdd>[.<kept>].rol    rollups/1h-<yyyymm>[.<kept>].rol    rollups/1d-<yyyy>[.<kept>].rol
 
-A file holds exactly what the results up to its `through_id` add to its time, so a segment's buckets count beside it only when
-the segment's ids lie above. Folding is therefore idempotent: whatever was renamed into place before a crash is skipped after it.
+A file holds of each check exactly what its results up to one id (`through`) add to the file's time, so a segment's buckets
+count beside it only when the segment's ids lie above. Folding is therefore idempotent: whatever was renamed into place before a crash is skipped after it.
 `kept` names the retention of its checks where that is not the default one.
 """
 
@@ -112,12 +112,18 @@ class RollupFile:
             )
         self.through_id = int(index["through_id"])
         self.buckets = int(index["buckets"])
+        self.start_s = float(index.get("start_s") or name.start_s)  # of the first bucket
         self._table_place = index["table"]
 
     @property
     def check_ids(self) -> Collection[str]:
         """The checks it has buckets of."""
         return self._places.keys()
+
+    def through(self, check_id: str) -> int:
+        """Up to which result it holds what the check adds to its time; 0 where it does not know the check."""
+        place = self._places.get(check_id)
+        return 0 if place is None else place[2]
 
     def rollups(
         self, check_id: str, wanted: Sequence[str] | None = None, start_s: float = -inf, end_s: float = inf
@@ -134,7 +140,7 @@ class RollupFile:
         if place is None:
             return None
         try:
-            return self._reader.frame(*place).payload
+            return self._reader.frame(*place[:2]).payload
         except Damaged as damage:
             self._note(damage, place[0])
             return None
@@ -149,18 +155,18 @@ class RollupFile:
         self._quarantine.note_block(self.path, str(damage), offset)
 
     @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
+    def _places(self) -> dict[str, tuple[int, int, int]]:
         if self._table_place is not None:
             try:
                 table = orjson.loads(blocks.decompress(self._reader.frame(*self._table_place).payload))
             except Damaged as damage:
                 self._note(damage, self._table_place[0])
             else:
-                return {intern(check_id): (offset, size) for check_id, offset, size in table}
-        found: dict[str, tuple[int, int]] = {}
+                return {intern(check_id): (offset, size, through) for check_id, offset, size, through in table}
+        found: dict[str, tuple[int, int, int]] = {}
         for frame in self._reader.scan():
             if not isinstance(frame, Damaged) and frame.kind == Kind.ROLLUP:
-                found[_content(frame.payload)[0]] = (frame.offset, frame.end - frame.offset)
+                found[_content(frame.payload)[0]] = (frame.offset, frame.end - frame.offset, self.through_id)
         return found
 
     def _rescued(self) -> dict[str, Any]:
@@ -174,13 +180,14 @@ class RollupFile:
 class RollupWriter:
     """Writes one rollup file, a check at a time."""
 
-    def __init__(self, path: Path, through_id: int, files: Files) -> None:
+    def __init__(self, path: Path, through_id: int, files: Files, *, start_s: float = inf) -> None:
         name = RollupName.parse(path.name)
         assert name is not None
         self._name = name
+        self._start_s = start_s  # of the first bucket that another file brings
         self._frames = FrameWriter(path, files)
         self._through_id = through_id
-        self._table: dict[str, tuple[int, int]] = {}
+        self._table: dict[str, tuple[int, int, int]] = {}
         self._buckets = 0
         self._frames.add(Kind.HEAD, orjson.dumps({"version": VERSION, "through_id": through_id}))
 
@@ -191,19 +198,26 @@ class RollupWriter:
 
     def add(self, check_id: str, buckets: Sequence[Rollup]) -> None:
         """Write the check's buckets, ascending."""
+        self._start_s = min(self._start_s, buckets[0].start_s)
         data = orjson.dumps(check_id) + b"\n" + blocks.pack_rollups(buckets, self._name.bucket_s)
-        self.copy(check_id, blocks.compress(data), len(buckets))
+        self.copy(check_id, blocks.compress(data), self._through_id, len(buckets))
 
-    def copy(self, check_id: str, payload: bytes, buckets: int = 0) -> None:
+    def copy(self, check_id: str, payload: bytes, through_id: int, buckets: int = 0) -> None:
         """Write a block as another file has it."""
-        self._table[check_id] = self._frames.add(Kind.ROLLUP, payload)
+        self._table[check_id] = (*self._frames.add(Kind.ROLLUP, payload), through_id)
         self._buckets += buckets or _count(payload)
 
     def seal(self) -> None:
         """Write where everything is and make the file durable, still beside its name."""
         table = [[check_id, *place] for check_id, place in self._table.items()]
         place = self._frames.add(Kind.TABLE, blocks.compress(orjson.dumps(table)))
-        index = {"version": VERSION, "through_id": self._through_id, "buckets": self._buckets, "table": place}
+        index = {
+            "version": VERSION,
+            "through_id": self._through_id,
+            "buckets": self._buckets,
+            "start_s": self._start_s if self._start_s < inf else None,
+            "table": place,
+        }
         self._frames.seal(orjson.dumps(index))
 
     def publish(self) -> None:
@@ -312,7 +326,8 @@ def fold(order: FoldOrder, directory: Path, existing: RollupFiles, files: Files)
         for check_id in sorted({check_id for segment in order.segments for check_id in segment.check_ids()}):
             for name, buckets in _additions(order, check_id, existing.files).items():
                 if name not in writers:
-                    writers[name] = RollupWriter(directory / str(name), through_id, files)
+                    start_s = existing.files[name].start_s if name in existing.files else inf
+                    writers[name] = RollupWriter(directory / str(name), through_id, files, start_s=start_s)
                 before = _kept_of(existing.files.get(name), check_id, order.forgotten)
                 writers[name].add(check_id, coarsened([*before, *buckets], name.bucket_s))
         for name, writer in writers.items():
@@ -337,7 +352,7 @@ def rewrite(file: RollupFile, forgotten: Mapping[str, int], files: Files) -> boo
     gone = [check_id for check_id in file.check_ids if _is_forgotten(file, check_id, forgotten)]
     if not gone:
         return False
-    writer = RollupWriter(file.path, file.through_id, files)
+    writer = RollupWriter(file.path, file.through_id, files, start_s=file.start_s)
     try:
         _copy_others(file, writer, forgotten)
         writer.seal()
@@ -355,6 +370,10 @@ def _additions(
     """The check's buckets from the segments, by the file they belong to and that lacks them."""
     found: dict[RollupName, list[Rollup]] = {}
     gone_through = order.forgotten.get(check_id, 0)
+    through: dict[tuple[str, str], int] = {}  # in whichever file of that time: its retention may have changed since
+    for file in existing.values():
+        period = (file.name.label, file.name.period)
+        through[period] = max(through.get(period, 0), file.through(check_id))
     for segment in order.segments:
         if segment.summary.last_id <= gone_through:
             continue
@@ -368,8 +387,7 @@ def _additions(
                 if name is None or bucket.start_s >= end_s:
                     name = RollupName.at(label, bucket.start_s, kept_s)
                     end_s = name.end_s
-                    file = existing.get(name)
-                    lacks = file is None or file.through_id < segment.summary.first_id
+                    lacks = through.get((name.label, name.period), 0) < segment.summary.first_id
                 if lacks:
                     found.setdefault(name, []).append(bucket)
     return found
@@ -385,9 +403,9 @@ def _copy_others(file: RollupFile | None, writer: RollupWriter, forgotten: Mappi
             continue
         payload = file.payload(check_id)
         if payload is not None:
-            writer.copy(check_id, payload)
+            writer.copy(check_id, payload, file.through(check_id))
 
 
 def _is_forgotten(file: RollupFile, check_id: str, forgotten: Mapping[str, int]) -> bool:
-    """All that the file has of a check is up to its through_id: forgotten, or written after that."""
-    return file.through_id <= forgotten.get(check_id, 0)
+    """All that the file has of a check is up to one result: forgotten, or written after that."""
+    return file.through(check_id) <= forgotten.get(check_id, 0)

@@ -30,6 +30,7 @@ from dashboard.storage.packing import Planes
 from dashboard.storage.parts import Summary, Tally
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.records import Row, row_of_columns
+from dashboard.storage.texts import Texts
 from dashboard.uptime import Mark
 
 SUFFIX = ".seg"
@@ -439,7 +440,7 @@ class SegmentPart:
         """The row with that id."""
         for group in self._groups:
             if group.first_id <= row_id <= group.last_id:
-                for rows in self._group(group, None, packing.Texts()):
+                for rows in self._group(group, None, Texts()):
                     row = bisect_left(rows.ids, row_id)
                     if row < len(rows) and rows.ids[row] == row_id:
                         return row_of_columns(rows, row)
@@ -452,7 +453,7 @@ class SegmentPart:
 
         They are unpacked while somebody goes through them, each time.
         """
-        texts = packing.Texts()
+        texts = Texts()
         for group in self._groups:
             if group.start_s < end_s and group.end_s >= start_s:
                 yield self._group(group, check_ids, texts)
@@ -473,7 +474,7 @@ class SegmentPart:
         """The checks it has rows or buckets of."""
         return list(self._entries)
 
-    def _group(self, group: Group, check_ids: Collection[str] | None, texts: packing.Texts) -> Sequence[ResultColumns]:
+    def _group(self, group: Group, check_ids: Collection[str] | None, texts: Texts) -> Sequence[ResultColumns]:
         if check_ids is not None and len(check_ids) * 8 < len(self._entries):
             return self._blocks_of(group, check_ids)
         wanted = (
@@ -508,7 +509,7 @@ class SegmentPart:
             self._note(damage, offset)
             return None
 
-    def _unpack(self, frame: Frame, check_id: str, texts: packing.Texts | None = None) -> ResultColumns:
+    def _unpack(self, frame: Frame, check_id: str, texts: Texts | None = None) -> ResultColumns:
         return blocks.unpack_results(blocks.decompress(frame.payload, self._dictionary), check_id, texts)
 
     def _frame(self, offset: int, size: int) -> Frame:

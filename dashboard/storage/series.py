@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from tinydb.queries import QueryLike
@@ -11,9 +11,11 @@ from tinydb.storages import Storage
 from tinydb.table import Document, Table
 
 from dashboard.errors import StoreError
+from dashboard.rollup import Rollup
 from dashboard.storage.appender import Appender
+from dashboard.storage.base import ResultColumns
 from dashboard.storage.planner import only_upper_bound, plan
-from dashboard.storage.records import Row, row_of_document
+from dashboard.storage.records import Row, row_of_columns, row_of_document
 from dashboard.storage.timeline import Timeline
 
 NAME = "results"
@@ -34,12 +36,14 @@ class SeriesTable(Table):
         appender: Appender,
         give_up: Callable[[float], list[int]],
         clear: Callable[[], None],
+        rollups: Callable[[str, Sequence[float], float | None], list[Rollup]],
     ) -> None:
         super().__init__(storage, NAME, cache_size=0)
         self._timeline = timeline
         self._appender = appender
         self._give_up = give_up
         self._clear = clear
+        self._rollups = rollups
 
     def insert(self, document: Mapping[str, Any]) -> int:
         """Take one result in; its id. Raises ValueError naming the field at fault, StoreFull, StoreReadOnly."""
@@ -79,6 +83,32 @@ class SeriesTable(Table):
     def contains(self, cond: QueryLike | None = None, doc_id: int | None = None) -> bool:
         """Whether there is a document with that id, or one that matches."""
         return self.get(cond, doc_id) is not None
+
+    def last(self, check_id: str, n: int) -> list[Document]:
+        """The newest n documents of a check, newest first."""
+        self._appender.settle()
+        pieces = self._timeline.newest(check_id, n, None, False)
+        rows = (row_of_columns(piece, row) for piece in pieces for row in reversed(range(len(piece))))
+        return [_document(row) for row in rows]
+
+    def between(self, check_id: str, start_s: float, end_s: float) -> list[Document]:
+        """The documents of a check with start_s <= at < end_s, oldest recording first."""
+        self._appender.settle()
+        return [_document(row) for row in self._timeline.rows_by_id((check_id,), start_s, end_s)]
+
+    def iter_search(self, cond: QueryLike) -> Iterator[Document]:
+        """What `search` gives, one by one: memory stays bounded."""
+        return self._matching(cond)
+
+    def stats(self, check_id: str, edges_s: Sequence[float], *, now_s: float | None = None) -> list[Rollup]:
+        """Time per status, runs and metrics of a check between neighbouring edges; see History.rollups."""
+        self._appender.settle()
+        return self._rollups(check_id, edges_s, now_s)
+
+    def export(self) -> Iterator[ResultColumns]:
+        """All results as columns, oldest first, some thousand at a time."""
+        self._appender.settle()
+        return self._timeline.export_columns(None, None, None, None)
 
     def all(self) -> list[Document]:
         """All documents. They may be millions: rather iterate."""

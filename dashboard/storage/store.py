@@ -13,7 +13,7 @@ from typing import Any
 from checks.base import Clock, Status
 from dashboard.errors import StoreError, StoreUnavailable
 from dashboard.model import CheckState, Incident, Inventory, Result, Retention, StoreHealth
-from dashboard.rollup import Rollup
+from dashboard.rollup import DAY_S, Rollup
 from dashboard.storage import format as data_format
 from dashboard.storage import inventory, place
 from dashboard.storage.appender import Appender, Limits
@@ -22,7 +22,7 @@ from dashboard.storage.base import History, ResultColumns
 from dashboard.storage.blockfile import TEMPORARY
 from dashboard.storage.buckets import Buckets
 from dashboard.storage.documents import Database, JournaledStorage, tables_in
-from dashboard.storage.files import Files
+from dashboard.storage.files import Files, allow_many
 from dashboard.storage.journal import generations
 from dashboard.storage.keeper import Keeper, Windows
 from dashboard.storage.lock import Lock
@@ -120,7 +120,7 @@ class TimelineHistory:
             check_id
             for file in self._rollups.files.values()
             for check_id in file.check_ids
-            if file.through_id > forgotten.get(check_id, 0)
+            if file.through(check_id) > forgotten.get(check_id, 0)
         )
         return self._timeline.check_ids().union(rolled_up)
 
@@ -199,7 +199,14 @@ class TinyStore(TimelineHistory):
         self._place_warning = ""
         self.database = Database(self._storage)
         self.database.adopt(
-            SeriesTable(self._storage, self._timeline, self._appender, self._keeper.give_up, self._clear)
+            SeriesTable(
+                self._storage,
+                self._timeline,
+                self._appender,
+                self._keeper.give_up,
+                self._clear,
+                lambda check_id, edges_s, now_s: self.rollups(check_id, edges_s, now_s=now_s),
+            )
         )
 
     @staticmethod
@@ -209,24 +216,26 @@ class TinyStore(TimelineHistory):
 
     @property
     def revision(self) -> int:
-        """See Store. It grows over restarts too."""
+        """See Store. It may start lower after a restart."""
         return self._appender.next_id + self._storage.sequence + self._removals + self._keeper.removals
 
     def open(self) -> None:
         """See Store."""
+        allow_many()
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             data_format.refuse_newer(self._directory)
             with suppress(OSError):  # its own name; the folder above may be somebody else's
                 self._files.sync_directory(self._directory.absolute().parent)
             self._lock.take()
+            was_ours = data_format.known(self._directory) == data_format.NEWEST  # before, documents came with the first
             data_format.prepare(self._directory, self._files)
             for name in FOLDERS:
                 (self._directory / name).mkdir(mode=0o700, exist_ok=True)
             self._files.sync_directory(self._directory)
             self._room.prepare()
             has_results = any((self._directory / "results").iterdir())
-            self._storage.open(expected=has_results)
+            self._storage.open(expected=was_ours and has_results)
             self._open_results()
         except OSError as error:
             self.close()
@@ -236,7 +245,8 @@ class TinyStore(TimelineHistory):
             raise
         self._place_warning = place.warning_of(self._directory)
         self._keeper.start()
-        self._incident_ids = max((incident.id for incident in self.incidents(limit=1)), default=0)
+        forgotten = (each.get("incident_id", 0) for _, each in self._storage.table(FORGOTTEN).items())
+        self._incident_ids = max((*forgotten, *(incident.id for incident in self.incidents(limit=1))), default=0)
 
     def close(self) -> None:
         """See Store."""
@@ -255,9 +265,14 @@ class TinyStore(TimelineHistory):
         It waits while more journals wait to be sealed than `Limits.unsealed_journals`, and seals them meanwhile. Results
         from before everything a check had count for its uptime; others are recorded like any that come late.
         """
-        loaded = 0
+        loaded, day = 0, None
         sealing: threading.Thread | None = None
-        for batch in batches:
+        for batch in filter(None, batches):
+            its_day = int(batch[0].at.timestamp() // DAY_S)
+            if day is not None and its_day != day:  # whole files are given up, so no file should span many days
+                self._appender.wait()
+                self._appender.rotate()
+            day = its_day
             self._appender.insert([row_of_result(result) for result in batch])
             loaded += len(batch)
             if self._appender.waiting_rows * 2 > self._limits.waiting_rows:
@@ -273,6 +288,8 @@ class TinyStore(TimelineHistory):
         self._appender.wait()
         if sealing is not None:
             sealing.join()
+        self._appender.rotate()
+        self._keeper.try_to_seal()
         return loaded
 
     def save(
@@ -339,8 +356,10 @@ class TinyStore(TimelineHistory):
         with self._storage.lock:
             rows = self._timeline.tallies().get(check_id, 0)
             document = {"check_id": check_id, "through_id": through_id, "at": self._clock.now().timestamp()}
+            newest = max((incident.id for incident in self.incidents(limit=1)), default=0)
+            document["incident_id"] = max(self._incident_ids, newest)  # no id is used again
             operations = self._puts_by_check(FORGOTTEN, {check_id: document})
-            for name in (STATES, UNITS):
+            for name in (STATES, UNITS, INCIDENTS):
                 operations += [
                     ("cut", name, key)
                     for key, each in self._storage.table(name).items()
@@ -409,8 +428,7 @@ class TinyStore(TimelineHistory):
         self._timeline.forgotten = _forgotten_in(self._storage.table(FORGOTTEN))
 
     def _clear(self) -> None:
-        gone = list(self._timeline.parts)
-        self._appender.clear()
+        gone = self._appender.clear()
         files = list(self._rollups.files.values())
         self._rollups.drop([file.name for file in files])
         unlink_quietly([*(part.path for part in gone), *(file.path for file in files)], self._files)
@@ -441,6 +459,7 @@ class _Reading(TimelineHistory):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, Quarantine(None))
         data_format.refuse_newer(directory)
+        allow_many()
         try:
             os.stat(directory / "results")
             for _ in range(_TRIES):

@@ -114,13 +114,21 @@ class Timeline:
 
     def last(self, check_id: str, n: int, before_id: int | None, bad_only: bool) -> list[Result]:
         """The newest n results of a check, newest first."""
-        found: list[Result] = []
+        pieces = self.newest(check_id, n, before_id, bad_only)
+        return [result for piece in pieces for result in reversed(piece.results())]
+
+    def newest(self, check_id: str, n: int, before_id: int | None, bad_only: bool) -> list[ResultColumns]:
+        """The same as columns, the newest piece first, each piece oldest first."""
+        found: list[ResultColumns] = []
+        left = n
         for part in reversed(self.parts):
             is_newer = before_id is not None and part.summary.first_id >= before_id
-            if is_newer or len(found) >= n or not self._shows(part, check_id):
+            if is_newer or left <= 0 or not self._shows(part, check_id):
                 continue
-            rows = part.newest(check_id, n - len(found), before_id, bad_only)
-            found += reversed(rows.results() if rows else [])
+            rows = part.newest(check_id, left, before_id, bad_only)
+            if rows:
+                found.append(rows)
+                left -= len(rows)
         return found
 
     def series(self, check_id: str, start_s: float, end_s: float) -> ResultColumns:

@@ -22,7 +22,7 @@ import orjson
 
 from dashboard.errors import StoreError
 from dashboard.storage import rollup_files, sealing
-from dashboard.storage.files import Files
+from dashboard.storage.files import Files, allow_many
 from dashboard.storage.parts import JournalPart
 from dashboard.storage.quarantine import Quarantine
 from dashboard.storage.rollup_files import FoldOrder, RollupFiles
@@ -78,6 +78,7 @@ class Here:
 
     def perform(self, task: Task) -> Outcome:
         """See Workshop."""
+        allow_many()
         root = Path(task.root)
         results = root / "results"
         quarantine = Quarantine(root / "quarantine")

@@ -44,14 +44,24 @@ def points(values: Sequence[float], at_s: Sequence[float], covers_s: Sequence[fl
 
 
 def _drawable(values: Sequence[float], at_s: Sequence[float]) -> list[int]:
-    """The rows that have a value, in order of time: what came after the clock was set back is left out until it caught up."""
+    """The rows that have a value, in order of time: what came after the clock was set back is left out until it caught up.
+
+    What lies before the first (an import of the past, recorded later) comes first.
+    """
+    before: list[int] = []
     rows: list[int] = []
-    newest_s = -math.inf
+    newest_before_s = newest_s = -math.inf
     for row, value in enumerate(values):
-        if value == value and at_s[row] >= newest_s:
+        if value != value:
+            continue
+        if at_s[row] < at_s[0]:
+            if at_s[row] >= newest_before_s:
+                newest_before_s = at_s[row]
+                before.append(row)
+        elif at_s[row] >= newest_s:
             newest_s = at_s[row]
             rows.append(row)
-    return rows
+    return before + rows
 
 
 def _ends(rows: Sequence[int], index: int, at_s: Sequence[float], covers_s: Sequence[float]) -> bool:

@@ -51,13 +51,11 @@ def ask_to_forget(check_id: str) -> str:
 @blueprint.post("/system/forget")
 def forget() -> AnyResponse:
     """Delete the history of a check that is no longer configured. Raises RunRefused."""
-    check_id = request.form.get("id", "")
-    if not check_id:
-        raise BadRequest("id: name the check whose history is to be deleted")
+    check_id = _named()
     check = _archived(check_id)
     results = services().upkeep.forget(check.id)
     if not wants_page():
-        return Response(orjson.dumps({"check_id": check.id, "results": results}), content_type="application/json")
+        return Response(orjson.dumps({"check_id": check.id, "rows": results}), content_type="application/json")
     flash(f"The history of {check.id} is deleted: {Archived(id=check.id, results=results).amount}.")
     return redirect("/system", 303)
 
@@ -70,6 +68,15 @@ def compact() -> AnyResponse:
         return Response(orjson.dumps({"compacting": True}), 202, content_type="application/json")
     flash("Compacting: results are sealed and merged in the background, and what is no longer kept goes.")
     return redirect("/system", 303)
+
+
+def _named() -> str:
+    """The check that the form or a machine's JSON names. Raises BadRequest."""
+    named = request.get_json(silent=True) if request.is_json else {"check_id": request.form.get("check_id")}
+    check_id = named.get("check_id") if isinstance(named, dict) else None
+    if not isinstance(check_id, str) or not check_id:
+        raise BadRequest("check_id: name the check whose history is to be deleted")
+    return check_id
 
 
 def _held() -> Inventory:

@@ -15,8 +15,9 @@
   }
 
   if (!canvases.length) {
-    // the first result came: now there are charts to lay out
-    onNews(() => document.querySelector("#log tbody tr") && location.reload());
+    // when the first result comes there are charts to lay out; a range without any may still have a log
+    const hasRuns = () => document.querySelector("#log tbody tr") !== null;
+    if (!hasRuns()) onNews(() => hasRuns() && location.reload());
     return;
   }
 

@@ -247,8 +247,8 @@ def long_figures(directory: Path, rows: int) -> Iterator[Figure]:
     store = filled(directory / "long", fleet)
     store.compact()
     end_s = fleet.end_at.timestamp()
-    by_day = [end_s - day * DAY_S for day in range(90, -1, -1)]
-    for case, edges_s in (("one number", [by_day[0], end_s]), ("by day", by_day)):
+    by_day = [(end_s // DAY_S - day) * DAY_S for day in range(89, -2, -1)]
+    for case, edges_s in (("one number", [end_s - 90 * DAY_S, end_s]), ("by day", by_day)):
         took_ms = [
             1e3 * seconds(lambda number=number, edges_s=edges_s: uptime(store, fleet.name(number % 10), *edges_s))  # type: ignore[misc]
             for number in range(READ_ROUNDS)

@@ -11,6 +11,7 @@ import psutil
 
 MB = 1e6
 _EVERY_S = 0.02
+_CHILDREN_EVERY = 12  # samples: to look for children takes a millisecond
 
 
 class Growth:
@@ -21,6 +22,7 @@ class Growth:
         self._is_over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._samples: list[tuple[float, float]] = []  # seconds on the monotonic clock, MB
+        self._children: list[psutil.Process] = []
 
     def __enter__(self) -> Growth:
         gc.collect()
@@ -57,8 +59,10 @@ class Growth:
             self._samples.append((time.monotonic(), self._used_mb() - self._before_mb))
 
     def _used_mb(self) -> float:
+        if len(self._samples) % _CHILDREN_EVERY == 0:
+            self._children = self._process.children(recursive=True)
         total = 0
-        for process in [self._process, *self._process.children(recursive=True)]:
+        for process in [self._process, *self._children]:
             try:
                 total += process.memory_info().rss
             except psutil.NoSuchProcess:

@@ -67,7 +67,7 @@ class Worker:
             changes["units", check_id] = {"response_time": "s", "size": f"B{self._serial}"}
         changes["incident", incident_id] = Incident(
             id=incident_id,
-            check_id=check_ids[0],
+            check_id=next(each for each in (*check_ids, *CHECKS) if each != FORGOTTEN),
             opened_at=now_at,
             confirmed_at=now_at,
             status=Status.OK,

@@ -5,31 +5,19 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable, Sequence
-from math import inf, nan
+from math import inf
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from storage.packed import round_trip
 
 from dashboard.storage import packing
 from dashboard.storage.columns import Same
 from dashboard.storage.packing import Planes
 
 HALF = 1 << 62  # any two whole numbers within this of zero are at most 8 bytes apart
-
-Pack = Callable[[Sequence], packing.Column]
-Unpack = Callable[[packing.Descriptor, Planes, int], Sequence]
-
-
-def round_trip(pack: Pack, unpack: Unpack, values: Sequence) -> list:
-    """What comes back after the descriptor went through JSON, and the planes stand between others."""
-    descriptor, planes = pack(values)
-    described = orjson.loads(orjson.dumps(descriptor))
-    reader = Planes([b"before", *planes, b"behind"], 6)
-    found = list(unpack(described, reader, len(values)))
-    assert reader.take(6) == b"behind", "planes are left over, or too many were taken"
-    return found
 
 
 def bits_of(values: Sequence[float]) -> list[bytes]:
@@ -124,63 +112,7 @@ def test_a_single_float_comes_back_bit_for_bit(value):
         assert bits_of(round_trip(packing.pack_floats, packing.unpack_floats, values)) == bits_of(values)
 
 
-@given(st.lists(floats | st.just(nan), min_size=1, max_size=30).filter(lambda values: any(v == v for v in values)))
-def test_floats_with_holes_come_back_bit_for_bit(values):
-    assert bits_of(round_trip(packing.pack_sparse, packing.unpack_sparse, values)) == bits_of(values)
-
-
 @given(st.lists(st.sampled_from(["a", "b", ("x", "y"), "", "\0"]), min_size=1, max_size=300))
 def test_choices_come_back(values):
     found = round_trip(packing.pack_choices, packing.unpack_choices, values)
     assert [tuple(each) if isinstance(each, list) else each for each in found] == values
-
-
-number_texts = st.one_of(
-    st.integers(0, 10**16).map(str),
-    st.integers(0, 999).map(lambda n: f"{n:03d}"),
-    st.floats(0, 1000).map(lambda x: f"{x:.3f}"),
-    st.floats(0, 10).map(lambda x: f"{x:.1f}"),
-    st.sampled_from(
-        ["0", "00", "007", "1.", ".5", "1.50", "1.2.3", "-3", "1e5", "0x1f", "12345678901234567890", "0.1234567890"]
-    ),
-    st.sampled_from(["٣", "²", "१२", "½", "1٣"]),
-)
-WORDS = ["", "in", " ms", "%", "%d", "%s %%", "%(a)s", "\0", "\x001", "é", "𝟙", "\n", "{}", "\\", "connection refused"]
-texts = st.lists(st.one_of(number_texts, st.sampled_from(WORDS)), max_size=5).map(" ".join) | st.text(max_size=8)
-FORMS = ["200 in {} ms", "{}", "{}/{} ok", "100 % of {}", "{}.{}", "{}\0", "%{} {}%", "done"]
-regular = st.sampled_from(FORMS).flatmap(
-    lambda form: st.lists(st.tuples(number_texts, number_texts), min_size=8, max_size=24).map(
-        lambda rows: [form.format(*row) for row in rows]
-    )
-)
-
-
-@settings(max_examples=200)
-@given(
-    st.lists(texts, min_size=1, max_size=20) | regular | st.tuples(regular, regular).map(lambda two: two[0] + two[1])
-)
-def test_texts_come_back(values):
-    assert round_trip(packing.pack_texts, packing.unpack_texts, values) == values
-
-
-def test_texts_of_one_form_take_no_more_than_their_numbers():
-    texts = [f"200 in {n} ms, 100 % ok" for n in range(60)]
-    [kind, forms, *_], planes = packing.pack_texts(texts)
-    assert (kind, len(forms)) == (1, 1)
-    assert sum(map(len, planes)) <= len(texts)
-    assert round_trip(packing.pack_texts, packing.unpack_texts, texts) == texts
-
-
-@pytest.mark.parametrize("rare", ["connection refused", "no 007", "a\0b", "no ٣", "99999999999999999999"])
-def test_a_rare_text_of_another_form_does_not_harm(rare):
-    texts = [f"200 in {n}.{n % 10} ms" for n in range(40)]
-    texts[17] = rare
-    assert round_trip(packing.pack_texts, packing.unpack_texts, texts) == texts
-
-
-def test_texts_written_for_one_block_do_not_leak_into_the_next():
-    written = packing.Texts()
-    for first in (0, 5, 1000):
-        texts = [f"{n}.5 % at {first}" for n in range(first, first + 30)]
-        descriptor, planes = packing.pack_texts(texts)
-        assert packing.unpack_texts(descriptor, Planes(planes), len(texts), None, written) == texts

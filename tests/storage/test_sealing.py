@@ -202,7 +202,7 @@ def test_a_merge_of_checks_that_all_have_a_retention_of_their_own_can_be_interru
     store.close()
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The machine stops here."""
 
 

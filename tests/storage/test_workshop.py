@@ -176,11 +176,12 @@ def test_a_helper_ends_with_the_one_who_asked(sealed: Path, tmp_path: Path, how:
     note = tmp_path / "who"
     program = SLEEPING.format(root=str(ROOT), note=str(note))
     script = ASKING.format(root=str(ROOT), tests=str(ROOT / "tests"), program=program)
-    asking = subprocess.Popen([sys.executable, "-c", script, orjson.dumps(merging(sealed)).decode()])
-    eventually(note.exists)
+    with subprocess.Popen([sys.executable, "-c", script, orjson.dumps(merging(sealed)).decode()]) as asking:
+        try:
+            eventually(note.exists)
+        finally:
+            asking.send_signal(how)
     pid = int(note.read_text())
-    asking.send_signal(how)
-    asking.wait()
     eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 

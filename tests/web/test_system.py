@@ -119,7 +119,10 @@ def test_every_class_of_files_says_how_much_and_how_long(services, client):
     assert "Journals newest results, not sealed yet 2 21 877 6.4 MB 14:25 14:25" in page
     assert "Results sealed, each one 30 d 34 34 213 880 171 MB" in page
     assert "Rollups of a day for ever 1 48 180 2.1 MB" in page
-    assert "180 MB on the disk, 80.4 GB free; 1 140 480 results a day; 612 MB forecast for when every class is full" in page
+    assert (
+        "180 MB on the disk, 80.4 GB free; 1 140 480 results a day; 612 MB forecast for when every class is full"
+        in page
+    )
     assert "Quarantine" not in page
 
 
@@ -152,7 +155,7 @@ def test_a_history_is_deleted_after_a_question_that_names_it_and_how_much_it_is(
     assert "Delete the history of gone?" in question
     assert "3 results and all that was counted from them go for good" in question
     assert len(services.history.rows) == 4
-    answer = write(client, "/system/forget", id="gone")
+    answer = write(client, "/system/forget", check_id="gone")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/system")
     page = text_of(client)
     assert "The history of gone is deleted: 3 results." in page
@@ -162,9 +165,9 @@ def test_a_history_is_deleted_after_a_question_that_names_it_and_how_much_it_is(
 
 
 def test_a_script_is_told_how_much_was_deleted(services, client):
-    assert write(client, "/system/forget", accept="application/json", id="gone").json == {
+    assert write(client, "/system/forget", accept="application/json", check_id="gone").json == {
         "check_id": "gone",
-        "results": 3,
+        "rows": 3,
     }
 
 
@@ -174,25 +177,25 @@ def test_a_script_is_told_how_much_was_deleted(services, client):
         ("api", 409, "is configured"),
         ("b", 409, "is configured"),
         ("nope", 404, "no history of a check"),
-        ("", 400, "id:"),
+        ("", 400, "check_id:"),
     ],
 )
 def test_only_a_history_without_a_check_can_be_deleted(services, client, check_id, status, words):
-    answer = write(client, "/system/forget", accept="application/json", id=check_id)
+    answer = write(client, "/system/forget", accept="application/json", check_id=check_id)
     assert answer.status_code == status
     assert words in answer.json["error"]
     assert len(services.history.rows) == 4
 
 
 def test_a_deletion_without_the_form_s_token_is_refused(services, client):
-    assert client.post("/system/forget", data={"id": "gone"}).status_code == 403
+    assert client.post("/system/forget", data={"check_id": "gone"}).status_code == 403
     assert client.post("/system/compact").status_code == 403
     assert len(services.history.rows) == 4
 
 
 def test_what_the_engine_refuses_is_said(services, client):
     services.upkeep.refuse = RunRefused("the store is read-only: nothing can be deleted")
-    answer = write(client, "/system/forget", id="gone")
+    answer = write(client, "/system/forget", check_id="gone")
     assert answer.status_code == 409
     assert "nothing can be deleted" in answer.get_data(as_text=True)
 
