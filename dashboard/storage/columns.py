@@ -14,6 +14,8 @@ from dashboard.model import Trigger
 from dashboard.storage.base import MetricRows, ResultColumns, Same
 from dashboard.storage.records import NUMBER, Row, detail_of
 
+Origin = tuple[Trigger, str, str]  # trigger, by, worker
+
 _INTERNED_AT_MOST = 4096  # texts that keep changing (numbers in a summary) are not worth remembering
 
 
@@ -43,7 +45,7 @@ class CheckColumns:
         self.durations_s = array("d")
         self.covers_s = array("d")
         self.summaries: list[str] = []
-        self.origins: list[tuple[Trigger, str, str]] = []  # trigger, by, worker
+        self.origins: list[Origin] = []
         self.metrics: dict[str, array[float]] = {}  # NaN where a row lacks it
         self.details: dict[int, Detail] = {}  # by position
         self.bad = array("I")  # positions of bad rows
@@ -121,25 +123,34 @@ class CheckColumns:
 
     def _slice(self, start: int, end: int) -> ResultColumns:
         end = max(start, end)
-        origins = self.origins[start:end]
+        length = end - start
         first, last = bisect_left(self.bad, start), bisect_left(self.bad, end)
+        triggers, by, workers = _origins(self.origins[start:end])
         return ResultColumns(
             ids=self.ids[start:end],
-            check_ids=[self.check_id] * (end - start),
+            check_ids=Same(self.check_id, length),
             at_s=self.at_s[start:end],
             statuses=self.statuses[start:end],
             summaries=self.summaries[start:end],
             durations_s=self.durations_s[start:end],
             covers_s=self.covers_s[start:end],
-            triggers=[origin[0] for origin in origins],
-            by=[origin[1] for origin in origins],
-            workers=[origin[2] for origin in origins],
-            metrics=MetricRows({name: column[start:end] for name, column in self.metrics.items()}, end - start),
+            triggers=triggers,
+            by=by,
+            workers=workers,
+            metrics=MetricRows({name: column[start:end] for name, column in self.metrics.items()}, length),
             details={row - start: self.details[row] for row in self.bad[first:last] if row in self.details},
         )
 
     def _pick(self, rows: Sequence[int]) -> ResultColumns:
         return joined([self._slice(row, row + 1) for row in rows])
+
+
+def _origins(origins: Sequence[Origin]) -> tuple[Sequence[Trigger], Sequence[str], Sequence[str]]:
+    """Triggers, by, workers: nearly always the same in all rows."""
+    if origins and origins.count(origins[0]) == len(origins):
+        trigger, by, worker = origins[0]
+        return Same(trigger, len(origins)), Same(by, len(origins)), Same(worker, len(origins))
+    return [each[0] for each in origins], [each[1] for each in origins], [each[2] for each in origins]
 
 
 class PartColumns:

@@ -168,7 +168,7 @@ class _Pool:
         )
 
     def _add_owners(self, piece: ResultColumns, count: int) -> None:
-        columns = (piece.check_ids, piece.triggers, piece.by, piece.workers, piece.covers_s)
+        columns = (piece.check_ids, piece.triggers, piece.by, piece.workers, _same(piece.covers_s))
         owners = self._owners
         if all(type(column) is Same for column in columns):
             owner = (*(column[0] for column in columns), copysign(1.0, piece.covers_s[0]))
@@ -271,6 +271,13 @@ def oldest_first(groups: Iterable[Sequence[ResultColumns]]) -> Iterator[ResultCo
     pool = _Pool()
     pool.add_all(held)
     yield from _chunks(pool, pool.order())
+
+
+def _same(column: Sequence[float]) -> Sequence[float]:
+    """The column as one value where an array holds the same, bit for bit, in all rows."""
+    if isinstance(column, array) and column.tobytes() == column[:1].tobytes() * len(column):
+        return Same(column[0], len(column))
+    return column
 
 
 def _tight(metrics: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:

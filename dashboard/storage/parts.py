@@ -7,7 +7,7 @@ import re
 import threading
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from math import inf
@@ -20,7 +20,7 @@ from dashboard.storage.base import ResultColumns
 from dashboard.storage.columns import CheckColumns, PartColumns
 from dashboard.storage.journal import Frames, SoundLines, find_frames, line_at, payloads_of
 from dashboard.storage.quarantine import Quarantine
-from dashboard.storage.records import Row
+from dashboard.storage.records import Row, columns_of
 
 _ROW = b'{"id":'
 _HEADER = b'{"journal":'
@@ -174,8 +174,13 @@ class JournalPart:
     def newest(self, check_id: str, n: int, before_id: int | None, bad_only: bool) -> ResultColumns | None:
         with self._lock:
             tally = self._tallies.get(check_id)
+            unread = self._unread.get(check_id, ())
+            are_enough = before_id is None and not bad_only and 0 < n < len(unread)
+            offsets = unread[-n:] if are_enough else ()
         if tally is None or (bad_only and not tally.bad):
             return None
+        if are_enough and len(rows := self._rows_at(offsets, check_id)) == n:  # none of them is damaged
+            return columns_of(rows)
         columns = self._of(check_id)
         return columns.newest(n, before_id, bad_only) if columns is not None else None
 
@@ -209,9 +214,8 @@ class JournalPart:
     def _groups(self, end: int, check_ids: Collection[str] | None) -> Iterator[list[ResultColumns]]:
         wanted = None if check_ids is None else frozenset(check_ids)
         columns = PartColumns()
-        for payloads in SoundLines(self.path, self._quarantine, end=end, descriptor=self._open()):
-            for first in range(0, len(payloads), _LINES_PARSED):  # as rows they take ten times as much as in columns
-                columns.extend(_rows(payloads[first : first + _LINES_PARSED], self._after_id, wanted))
+        for payloads in _batches(SoundLines(self.path, self._quarantine, end=end, descriptor=self._open())):
+            columns.extend(_rows(payloads, self._after_id, wanted))
             if columns.rows >= _CHUNK_ROWS:
                 yield [each.all() for each in columns.checks.values()]
                 columns = PartColumns()
@@ -221,14 +225,18 @@ class JournalPart:
     def _of(self, check_id: str) -> CheckColumns | None:
         """The check's rows, those that were not read yet included."""
         with self._lock:
-            offsets = self._unread.pop(check_id, None)
-            if offsets:
-                descriptor = self._open()
-                for first in range(0, len(offsets), _LINES_AT_ONCE):
-                    lines = [line_at(descriptor, offset) for offset in offsets[first : first + _LINES_AT_ONCE]]
-                    rows = _rows(payloads_of(b"".join(lines)), self._after_id)
-                    self._columns.extend([row for row in rows if row["check_id"] == check_id])
+            offsets = self._unread.pop(check_id, ())
+            for first in range(0, len(offsets), _LINES_AT_ONCE):
+                self._columns.extend(self._rows_at(offsets[first : first + _LINES_AT_ONCE], check_id))
             return self._columns.checks.get(check_id)
+
+    def _rows_at(self, offsets: Sequence[int], check_id: str) -> list[Row]:
+        """The check's rows that begin there and are not damaged."""
+        if not offsets:
+            return []
+        descriptor = self._open()
+        lines = [line_at(descriptor, offset) for offset in offsets]
+        return _rows(payloads_of(b"".join(lines)), self._after_id, (check_id,))
 
     def _count(self, notes: Sequence[Note], offsets: Sequence[int]) -> None:
         if not notes:
@@ -275,6 +283,18 @@ class JournalPart:
             notes.append(new(Note, (row_id, name, float(at), word != b"ok")))  # half the time of Note(...)
             offsets.append(offset)
         return notes, offsets
+
+
+def _batches(lines: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+    """The same lines by some thousand: as rows they take ten times as much as in columns, but few at once take long."""
+    held: list[bytes] = []
+    for payloads in lines:
+        held += payloads
+        if len(held) >= _LINES_PARSED:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def _rows(payloads: list[bytes], after_id: int, wanted: Collection[str] | None = None) -> list[Row]:
