@@ -51,3 +51,24 @@ def test_what_waits_for_a_restart_is_told_until_then(tmp_path):
             assert log.read_text().count("server.access stays open until Watchroom is restarted") == count
             assert b"Open access" in made.get("/")
         assert eventually(lambda: made.health()["config_problems"])
+
+
+def test_the_history_of_a_check_that_was_taken_out_is_deleted_by_the_running_server(tmp_path):
+    with product(tmp_path) as made:
+        made.configure(
+            "checks: [{id: up, type: host, what: uptime, every: 1s}, {id: gone, type: host, what: load, every: 1s}]"
+        )
+        made.start()
+        eventually(lambda: made.rows(check="gone"))
+        refused = made.command("forget", "gone", "--yes")
+        assert refused.returncode == 1
+        assert "is configured" in refused.stderr
+        made.configure("checks: [{id: up, type: host, what: uptime, every: 1s}]")
+        made.hang_up()
+        eventually(lambda: made.health()["prober"]["checks"] == 1)
+        done = made.command("forget", "gone", "--yes")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert made.command("compact").returncode == 0
+        eventually(lambda: made.health()["store"]["sealed_at"])
+        assert {row["check_id"] for row in made.rows()} == {"up"}
+        assert made.command("doctor").returncode == 0

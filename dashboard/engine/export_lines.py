@@ -30,6 +30,7 @@ _OF_FEW = {
 }  # where they stand in a chunk
 _OF_MANY = {"status": "statuses", "summary": "summaries"}
 _TEN_DIGITS_S = 1_000_000_000  # epoch seconds: from 2001 on they have so many
+_ROUNDS, _ROUNDED_UNTIL = 2.0**52, b"4503599627"  # microseconds, and the second in which there are so many: in 2112
 
 Pieces = list[Iterable[bytes]]
 
@@ -158,22 +159,27 @@ def times(at_s: Sequence[float], zone: tzinfo, before: bytes = b"", after: bytes
         base_s = first_s - _TEN_DIGITS_S
         digits = _digits([each - base_s for each in at_s])
         assert digits is not None
-    seconds = digits[::2]
+    seconds, microseconds = digits
     known = _seconds(set(seconds), base_s, zone)
     prefixes = {second: before + text for second, (text, _) in known.items()}
-    pieces: Pieces = [map(prefixes.__getitem__, seconds), digits[1::2]]
+    pieces: Pieces = [map(prefixes.__getitem__, seconds), microseconds]
     offsets = {offset for _, offset in known.values()}
     if len(offsets) == 1:
         return pieces, offsets.pop() + after
     return [*pieces, [known[second][1] for second in seconds]], after
 
 
-def _digits(at_s: Sequence[float]) -> tuple[bytes, ...] | None:
-    """The seconds and microseconds of each instant in turns, in ten and in six digits; None where they do not fit."""
-    texts = orjson.dumps([int(each * 1e6 + 0.5) for each in at_s])[1:-1] + b","
-    if b"-" in texts or len(texts) != 17 * len(at_s) or texts[16::17].count(b",") != len(at_s):
+def _digits(at_s: Sequence[float]) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
+    """The seconds of each instant in ten digits and its microseconds in six; None where they do not fit.
+
+    A float between 2**52 and 2**53 has no fraction: adding 2**52 rounds, in half the time that whole numbers take.
+    """
+    count = len(at_s)
+    texts = orjson.dumps([each * 1e6 + _ROUNDS - _ROUNDS for each in at_s])[1:-1] + b","  # 1795524935160309.0,
+    if len(texts) != 19 * count or texts[16::19] != b"." * count or texts[18::19] != b"," * count or b"-" in texts:
         return None
-    return struct.unpack("10s6sx" * len(at_s), texts)
+    parts = struct.unpack("10s6s3x" * count, texts)
+    return (parts[::2], parts[1::2]) if max(parts[::2]) < _ROUNDED_UNTIL else None
 
 
 def _seconds(digits: Iterable[bytes], base_s: int, zone: tzinfo) -> dict[bytes, tuple[bytes, bytes]]:

@@ -85,3 +85,13 @@ def test_everybody_can_use_it_at_every_width(page, serve, faults, violations, sc
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") == width
             assert violations(page) == []
+
+
+def test_the_page_of_an_archived_check_without_recent_results_stays_as_it_is(page, serve, faults):
+    old = [make_result("old-gateway", NOW - timedelta(days=3, seconds=10 * index)) for index in range(20, 0, -1)]
+    loads: list[str] = []
+    page.on("load", lambda _: loads.append(page.url))
+    page.goto(f"{serve(FakeServices([make_check('api')], [*old, make_result('api')])).url}/checks/old-gateway")
+    expect(page.locator("#log tbody tr").first).to_be_visible()
+    page.wait_for_timeout(2500)
+    assert len(loads) == 1

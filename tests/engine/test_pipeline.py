@@ -138,3 +138,14 @@ def test_configuration_is_taken_while_results_wait_for_room_and_each_is_folded_i
     recording.join(10)
     view = rig.board.check("c")
     assert (view.unconfirmed, len(view.spark)) == ("1 of 2", 1)
+
+
+def test_an_import_of_the_past_says_nothing_about_the_present(rig):
+    rig.record("a", Status.OK, Status.OK)
+    before = rig.store.saved_states.get("a"), rig.store.incidents()
+    newest_at = rig.store.rows[-1].at
+    rig.store.append([make_result("a", newest_at - timedelta(days=9 - day), BAD) for day in range(5)])
+    again = Pipeline(rig.store, rig.board)
+    again.start()
+    again.configure([make_check("a")], [])
+    assert (rig.store.saved_states.get("a"), rig.store.incidents()) == before
