@@ -179,21 +179,29 @@ def _digits(at_s: Sequence[float]) -> tuple[Sequence[bytes], Sequence[bytes]] | 
     if len(texts) != 19 * count or texts[16::19] != b"." * count or texts[18::19] != b"," * count or b"-" in texts:
         return None
     parts = struct.unpack("10s6s3x" * count, texts)
-    return (parts[::2], parts[1::2]) if max(parts[::2]) < _ROUNDED_UNTIL else None
+    seconds = parts[::2]
+    return (seconds, parts[1::2]) if max(seconds) < _ROUNDED_UNTIL else None
 
 
 def _seconds(digits: Iterable[bytes], base_s: int, zone: tzinfo) -> dict[bytes, tuple[bytes, bytes]]:
     """What stands before and behind the microseconds of each of these seconds."""
-    minutes: dict[int, tuple[bytes, bytes]] = {}
+    minutes: dict[int, bytes] = {}
     found: dict[bytes, tuple[bytes, bytes]] = {}
     for each in digits:
         minute, second = divmod(int(each) + base_s, 60)
-        if minute not in minutes:
-            text = datetime.fromtimestamp(minute * 60, zone).isoformat().encode()
-            minutes[minute] = text[:17], text[19:]
-        before, offset = minutes[minute]
-        found[each] = b"%b%02d." % (before, second), offset
+        text = minutes.get(minute)
+        if text is None:
+            text = minutes[minute] = _written(minute * 60, zone)
+        if text[17:19] == b"00":
+            found[each] = b"%b%02d." % (text[:17], second), text[19:]
+        else:  # before there were zones, clocks went by the sun
+            text = _written(minute * 60 + second, zone)
+            found[each] = text[:19] + b".", text[19:]
     return found
+
+
+def _written(at_s: int, zone: tzinfo) -> bytes:
+    return datetime.fromtimestamp(at_s, zone).isoformat().encode()
 
 
 def _numbers(values: Sequence[float], before: bytes) -> list[bytes]:
